@@ -1,0 +1,1 @@
+"""What the trainers share and no model knows: runs, exact resume, precision, EMA, configuration."""
