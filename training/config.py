@@ -1,0 +1,118 @@
+"""Configuration: dataclasses are the truth, the YAML of `configs/` holds named sets of values for them.
+
+Every trainer takes Hydra's `key=value` overrides and `group=choice`; `--dry-run` prints the resolved
+configuration and stops, `--help` lists the groups.
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from storage.errors import UserError, suggest
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+T = TypeVar("T")
+
+
+@dataclass
+class RunConfig:
+    """What every training run has."""
+
+    name: str = "unnamed"  # the run lives in <root>/<name>
+    root: str = "runs"
+    seed: int = 0
+    steps: int = 1000
+    log_every: int = 20  # steps between lines of metrics.jsonl
+    save_every: int = 200  # steps between checkpoints
+    sample_every: int = 500  # steps between samples or validations, 0 for none
+    precision: str = "bf16"  # bf16 or fp32
+    device: str = "auto"
+    threads: int = 0  # CPU threads, 0 for one a core
+
+
+def load_config(script: str, schema: type[T], argv: list[str], description: str = "") -> T:
+    """Compose configs/<script>.yaml with the overrides in `argv` into a `schema` dataclass.
+
+    Raises UserError, with the nearest known name, for an unknown key, group, choice or a value of a wrong type.
+    """
+    if "-h" in argv or "--help" in argv:
+        print(_help(script, description))
+        sys.exit(0)
+    dry_run = "--dry-run" in argv
+    overrides = [word for word in argv if word != "--dry-run"]
+    for word in overrides:
+        if "=" not in word:
+            raise UserError(f'"{word}" is not of the form key=value; see {script}.py --help')
+    ConfigStore.instance().store(name=f"{script}_schema", node=schema)
+    try:
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            composed = compose(script, overrides)
+        config = OmegaConf.to_object(composed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(script, schema, overrides, error)) from error
+    if dry_run:
+        print(OmegaConf.to_yaml(composed), end="")
+        sys.exit(0)
+    return config  # type: ignore[return-value]
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain dictionaries, lists, strings and numbers (tuples become lists)."""
+    return OmegaConf.to_container(OmegaConf.structured(config))  # type: ignore[return-value]
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted keys in which two configurations differ, each with both values."""
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key} ({a} then, {b} now)")
+    return found
+
+
+def _keys(schema: type, prefix: str = "") -> list[str]:
+    keys = []
+    for field in dataclasses.fields(schema):
+        keys.append(prefix + field.name)
+        if dataclasses.is_dataclass(field.type):
+            keys += _keys(field.type, f"{prefix}{field.name}.")  # type: ignore[arg-type]
+    return keys
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def _explain(script: str, schema: type, overrides: list[str], error: Exception) -> str:
+    """Name the override that is at fault and what would have been right."""
+    keys = _keys(schema)
+    for word in overrides:
+        key, value = word.lstrip("+~").split("=", 1)
+        if (CONFIGS / key).is_dir():
+            if value not in _choices(key) + ["null"]:
+                near = suggest(value, _choices(key))
+                return f'{key}="{value}" does not exist{near}; there is: {", ".join(_choices(key))}'
+        elif key not in keys:
+            groups = [path.name for path in CONFIGS.iterdir() if path.is_dir()]
+            return f'"{key}" is not a key of {script}.py{suggest(key, keys + groups)}; {script}.py --help lists them'
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"{script}.py: {first}"
+
+
+def _help(script: str, description: str) -> str:
+    lines = [description.strip(), "", f"usage: python {script}.py [group=choice ...] [key=value ...] [--dry-run]", ""]
+    for folder in sorted(path for path in CONFIGS.iterdir() if path.is_dir()):
+        lines.append(f"  {folder.name}: {', '.join(_choices(folder.name))}")
+    lines += ["", "--dry-run prints every key with its value and stops."]
+    return "\n".join(lines)

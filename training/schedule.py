@@ -1,0 +1,18 @@
+"""Learning rates as functions of the step."""
+
+import math
+
+from torch.optim import Optimizer
+
+
+def warmup_cosine(step: int, steps: int, warmup: int, floor: float = 0.05) -> float:
+    """The factor of the base rate at `step`: linear from 0 over `warmup` steps, then a half cosine to `floor`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
