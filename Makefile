@@ -1,0 +1,44 @@
+# Every target sets up what it needs in .venv: `make demo` on a fresh clone is enough.
+.DEFAULT_GOAL := help
+.PHONY: demo test lint reproduce help clean
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+SAMPLE := $(firstword $(sort $(wildcard samples/*.ogg)))
+CODE   := asr data metrics storage t2i training $(wildcard *.py)
+PIP    := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+demo: $(STAMP)  ## paint eight birds from a spoken sentence (sets everything up first)
+	@echo "listening to $(SAMPLE)"
+	@$(PY) generate.py --speech $(SAMPLE)
+
+test: $(STAMP)-dev  ## run every test
+	$(PY) -m pytest -n 2
+
+lint: $(STAMP)-dev  ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m mypy $(CODE)
+
+reproduce: $(STAMP)  ## train and measure every model of the demo from nothing (under an hour on two cores)
+	PATH="$(abspath $(VENV))/bin:$$PATH" bash recipes/painted_birds.sh quick
+
+help:  ## this list
+	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+# The first interpreter that is 3.11 or newer and at most 3.13; PYTHON=... chooses one.
+$(PY):
+	@set -e; for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	    echo "setting up $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); exit 0; fi; done; \
+	echo "error: found no Python 3.11 to 3.13; install one, or name it: make demo PYTHON=/path/to/python3.12" >&2; exit 2
+
+$(STAMP): pyproject.toml constraints.txt | $(PY)
+	@echo "installing the packages (one to two minutes the first time)"
+	@$(PIP) -e .
+	@touch $@
+
+$(STAMP)-dev: pyproject.toml constraints.txt | $(PY)
+	@echo "installing the packages and the tools of the tests (one to two minutes the first time)"
+	@$(PIP) -e '.[dev]'
+	@touch $(STAMP) $@
