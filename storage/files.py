@@ -51,7 +51,7 @@ def _cannot_write(path: Path, error: Exception) -> UserError:
 
 
 def make_folder(path: Path | str) -> Path:
-    """Create a folder and its parents. Raises UserError where a file is in the way or permission is missing."""
+    """Create a folder and its parents. Raises UserError where a file is in the way or it is not permitted."""
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)

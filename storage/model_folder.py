@@ -40,7 +40,7 @@ def save_model(
     training: dict[str, Any] | None = None,
     half: bool = True,
 ) -> Path:
-    """Write a model folder. `kind` names the class of model, `config` rebuilds it, `training` says what made it.
+    """Write a model folder: `kind` names the class of model, `config` rebuilds it, `training` says what made it.
 
     With `half` the floating-point tensors are stored as float16.
     """
@@ -90,7 +90,9 @@ def load_model(folder: Path | str, kind: str) -> ModelFiles:
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot read the weights {path} ({error}); restore the file") from error
     vocabulary = read_json(folder / "vocabulary.json") if (folder / "vocabulary.json").exists() else None
-    return ModelFiles(folder, kind, state, header["config"], vocabulary, header.get("training", {}), sha256(path))
+    return ModelFiles(
+        folder, kind, state, header["config"], vocabulary, header.get("training", {}), sha256(path)
+    )
 
 
 def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path | str) -> None:
@@ -106,5 +108,7 @@ def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source
             )
     unknown = [key for key in state if key not in own]
     if unknown:
-        raise UserError(f"{source} has {unknown[0]} {tuple(state[unknown[0]].shape)}, which the model does not know")
+        raise UserError(
+            f"{source} has {unknown[0]} {tuple(state[unknown[0]].shape)}, which the model does not know"
+        )
     module.load_state_dict(state)

@@ -111,7 +111,12 @@ def _explain(script: str, schema: type, overrides: list[str], error: Exception) 
 
 
 def _help(script: str, description: str) -> str:
-    lines = [description.strip(), "", f"usage: python {script}.py [group=choice ...] [key=value ...] [--dry-run]", ""]
+    lines = [
+        description.strip(),
+        "",
+        f"usage: python {script}.py [group=choice ...] [key=value ...] [--dry-run]",
+        "",
+    ]
     for folder in sorted(path for path in CONFIGS.iterdir() if path.is_dir()):
         lines.append(f"  {folder.name}: {', '.join(_choices(folder.name))}")
     lines += ["", "--dry-run prints every key with its value and stops."]

@@ -21,7 +21,15 @@ from storage.files import make_folder, write_atomically, write_text
 from training.config import RunConfig, as_dict, differences
 
 # What may change between a run and its continuation without changing what it computes
-FREE_KEYS = ("run.steps", "run.root", "run.name", "run.log_every", "run.save_every", "run.threads", "run.device")
+FREE_KEYS = (
+    "run.steps",
+    "run.root",
+    "run.name",
+    "run.log_every",
+    "run.save_every",
+    "run.threads",
+    "run.device",
+)
 
 
 class Run:
@@ -46,7 +54,7 @@ class Run:
         self._refuse_another_config()
         self._write_config()
         self._stop = False
-        
+
         self._board: SummaryWriter | None = None
         self._bar: tqdm | None = None
         self._started = time.monotonic()
@@ -159,10 +167,14 @@ class Run:
         scalars = {key: float(value) for key, value in values.items()}
         bad = [key for key, value in scalars.items() if value != value]
         if bad:
-            raise UserError(f"{bad[0]} is not a number at step {step}; resume with a lower learning rate or fp32")
+            raise UserError(
+                f"{bad[0]} is not a number at step {step}; resume with a lower learning rate or fp32"
+            )
         self.record(step, **scalars)
         if self._bar is not None:
-            self._bar.set_postfix({key: f"{value:.3g}" for key, value in list(scalars.items())[:4]}, refresh=False)
+            self._bar.set_postfix(
+                {key: f"{value:.3g}" for key, value in list(scalars.items())[:4]}, refresh=False
+            )
 
     def record(self, step: int, **scalars: float) -> None:
         """Write scalars of a step at once (a validation, say)."""
@@ -189,7 +201,11 @@ class Run:
 
     def is_complete(self, state: dict[str, Any] | None) -> bool:
         """True where nothing is left to do: all steps done and the model folder written."""
-        done = state is not None and state["step"] >= self.settings.steps and (self.model_folder / "config.json").exists()
+        done = (
+            state is not None
+            and state["step"] >= self.settings.steps
+            and (self.model_folder / "config.json").exists()
+        )
         if done:
             print(f"{self.folder} is complete ({state['step']} steps); its model is {self.model_folder}")  # type: ignore[index]
         return done
@@ -200,9 +216,13 @@ def code_revision() -> str:
     root = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        ).stdout
 
     try:
-        return git("rev-parse", "--short", "HEAD").strip() + ("+changes" if git("status", "--porcelain", "-uno") else "")
+        return git("rev-parse", "--short", "HEAD").strip() + (
+            "+changes" if git("status", "--porcelain", "-uno") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

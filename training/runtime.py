@@ -19,7 +19,9 @@ def set_up(threads: int = 0, device: str = "auto") -> torch.device:
     threads: CPU threads, 0 for one a core. device: "auto", "cpu", "cuda" or "cuda:<n>".
     """
     keep_freed_memory()
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 1)
+    torch.set_num_threads(
+        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 1
+    )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -55,16 +57,3 @@ def seed_step(seed: int, step: int) -> None:
     """Make torch's random numbers of a step (dropout, noise) a function of (seed, step), so that a resumed run
     draws what the uninterrupted one would have drawn."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
-
-
-def indices_at(step: int, batch: int, count: int, seed: int) -> np.ndarray:
-    """The items of a step: (batch,) of `count`, every epoch in a new order, its remainder dropped.
-
-    A pure function of its arguments. Raises UserError where the set is smaller than one batch.
-    """
-    per_epoch = count // batch
-    if per_epoch == 0:
-        raise UserError(f"the data has {count} items, fewer than one batch of {batch}; use a smaller batch")
-    epoch, position = divmod(step, per_epoch)
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    return order[position * batch : (position + 1) * batch]

@@ -1,0 +1,47 @@
+"""Which items a training step sees: pure functions of (seed, step)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.cub import Birds
+from storage.errors import UserError
+
+
+def indices_at(step: int, batch: int, count: int, seed: int) -> np.ndarray:
+    """The items of a step: (batch,) of `count`, every epoch in a new order, its remainder dropped.
+
+    A pure function of its arguments. Raises UserError where the set is smaller than one batch.
+    """
+    per_epoch = count // batch
+    if per_epoch == 0:
+        raise UserError(f"the data has {count} items, fewer than one batch of {batch}; use a smaller batch")
+    epoch, position = divmod(step, per_epoch)
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    return order[position * batch : (position + 1) * batch]
+
+
+class BirdBatch(NamedTuple):
+    """images: (B, 3, S, S) in [-1, 1]; captions: one of each picture's; class_ids: (B,); indices: (B,)."""
+
+    images: Tensor
+    captions: list[str]
+    class_ids: Tensor
+    indices: np.ndarray
+
+
+def bird_batch(birds: Birds, step: int, batch: int, seed: int) -> BirdBatch:
+    """The pictures of a step, each with one of its captions, cropped and flipped by (seed, step)."""
+    indices = indices_at(step, batch, len(birds), seed)
+    rng = np.random.default_rng([seed, step, 1])
+    captions = [birds.captions[i][rng.integers(len(birds.captions[i]))] for i in indices]
+    return BirdBatch(
+        to_unit(birds.batch(indices, rng)), captions, torch.from_numpy(birds.class_ids[indices]), indices
+    )
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 pictures -> float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1

@@ -1,0 +1,324 @@
+"""AttnGAN (Xu et al., CVPR 2018) with any number of stages: 64, 128, 256, 512 px.
+
+The file reads downward: configuration, blocks, generator, discriminators, losses. Where it differs from the
+authors' code: the attention mask is every caption's own (theirs is repeated in the wrong order), the
+discriminators' weights take no gradient in the generator's step, and hinge loss, discriminators without
+BatchNorm and a matching-aware gradient penalty (DF-GAN, Tao et al., CVPR 2022) can be chosen.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from storage.errors import UserError
+from t2i.damsm import Damsm, damsm_loss
+from t2i.text_encoder import TextFeatures
+
+
+@dataclass
+class AttnGanConfig:
+    stages: int = 3  # 64, 128, 256 px; a fourth for 512
+    width: int = 32  # g, channels of the generator's stages
+    discriminator_width: int = 64  # d, channels of the discriminators' first convolution
+    discriminator_cap: int = 0  # most channels of a discriminator, 0 for the paper's doubling
+    discriminator_norm: str = "batch"  # batch (the paper) or none
+    embedding: int = 256  # E, set by the text encoder
+    condition: int = 100  # C, of conditioning augmentation
+    noise: int = 100  # Z
+    residual_blocks: int = 2  # of a refining stage
+    adversarial: str = "bce"  # bce (the paper) or hinge
+    kl_weight: float = 1.0
+    damsm_weight: float = 5.0  # lambda, on the word and the sentence loss alike
+    penalty_weight: float = 0.0  # of the matching-aware gradient penalty; 0 is the paper's setting
+    penalty_every: int = 4  # steps from one penalty to the next
+
+    def __post_init__(self) -> None:
+        for name, choices in (("adversarial", ("bce", "hinge")), ("discriminator_norm", ("batch", "none"))):
+            if getattr(self, name) not in choices:
+                raise UserError(
+                    f'{name}="{getattr(self, name)}" is unknown; choose one of {", ".join(choices)}'
+                )
+
+
+def resolutions(config: AttnGanConfig) -> list[int]:
+    """The side of every stage's picture, px."""
+    return [64 * 2**stage for stage in range(config.stages)]
+
+
+# ---- blocks ----
+
+
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+
+
+def up_block(inputs: int, outputs: int) -> nn.Sequential:
+    """(B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2), conv3x3(inputs, 2 * outputs), nn.BatchNorm2d(2 * outputs), nn.GLU(dim=1)
+    )
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.block = nn.Sequential(
+            conv3x3(channels, 2 * channels), nn.BatchNorm2d(2 * channels), nn.GLU(dim=1),
+            conv3x3(channels, channels), nn.BatchNorm2d(channels),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.block(x)
+
+
+# ---- generator ----
+
+
+class Painting(NamedTuple):
+    """What a generator returns.
+
+    images: (B, 3, s, s) in [-1, 1] of every stage; attention: (B, L, s, s) of every attending stage;
+    mean, log_var: (B, C) of conditioning augmentation.
+    """
+
+    images: tuple[Tensor, ...]
+    attention: tuple[Tensor, ...]
+    mean: Tensor
+    log_var: Tensor
+
+
+class ConditioningAugmentation(nn.Module):
+    """A Gaussian round the sentence (StackGAN, section 3.2), sampled in eval mode too."""
+
+    def __init__(self, embedding: int, condition: int):
+        super().__init__()
+        self.linear = nn.Linear(embedding, 4 * condition)
+
+    def forward(self, sentence: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """sentence (B, E), epsilon (B, C) from N(0, 1) -> code, mean, log_var, each (B, C)."""
+        mean, log_var = F.glu(self.linear(sentence).float(), dim=1).chunk(2, dim=1)
+        return mean + torch.exp(0.5 * log_var) * epsilon, mean, log_var
+
+
+class WordAttention(nn.Module):
+    """Each place of the picture attends to the words (section 3.1, F^attn)."""
+
+    def __init__(self, embedding: int, width: int):
+        super().__init__()
+        self.to_key = nn.Linear(embedding, width, bias=False)
+
+    def forward(self, hidden: Tensor, words: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden (B, g, H, W), words (B, L, E), is_pad (B, L) -> context (B, g, H, W), attention (B, L, H, W)."""
+        _, _, H, W = hidden.shape
+        key = self.to_key(words)  # (B, L, g)
+        score = key @ hidden.flatten(2)  # (B, L, HW)
+        weight = score.float().masked_fill(is_pad[:, :, None], -torch.inf).softmax(dim=1)  # (B, L, HW)
+        context = key.transpose(1, 2) @ weight.to(key.dtype)  # (B, g, HW)
+        return context.unflatten(2, (H, W)), weight.unflatten(2, (H, W))
+
+
+class FirstStage(nn.Module):
+    """Noise and sentence to the hidden picture of 64 x 64 (F_0)."""
+
+    def __init__(self, config: AttnGanConfig):
+        super().__init__()
+        n = 16 * config.width
+        self.project = nn.Linear(config.condition + config.noise, 32 * n, bias=False)
+        self.norm = nn.BatchNorm1d(32 * n)
+        self.up = nn.Sequential(*[up_block(n // 2**i, n // 2 ** (i + 1)) for i in range(4)])
+
+    def forward(self, code: Tensor, noise: Tensor) -> Tensor:
+        """code (B, C), noise (B, Z) -> (B, g, 64, 64)."""
+        hidden = F.glu(self.norm(self.project(torch.cat([code, noise], dim=1))), dim=1)  # (B, 16n)
+        return self.up(hidden.unflatten(1, (-1, 4, 4)))
+
+
+class NextStage(nn.Module):
+    """Attends to the words and doubles the side (F_1, F_2, ...)."""
+
+    def __init__(self, config: AttnGanConfig):
+        super().__init__()
+        self.attend = WordAttention(config.embedding, config.width)
+        self.residual = nn.Sequential(
+            *[ResidualBlock(2 * config.width) for _ in range(config.residual_blocks)]
+        )
+        self.up = up_block(2 * config.width, config.width)
+
+    def forward(self, hidden: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor]:
+        """hidden (B, g, s, s) -> (B, g, 2s, 2s), attention (B, L, s, s)."""
+        context, attention = self.attend(hidden, text.words, text.is_pad)
+        return self.up(self.residual(torch.cat([hidden, context.to(hidden.dtype)], dim=1))), attention
+
+
+class Generator(nn.Module):
+    def __init__(self, config: AttnGanConfig):
+        super().__init__()
+        self.config = config
+        self.augment = ConditioningAugmentation(config.embedding, config.condition)
+        self.first = FirstStage(config)
+        self.next = nn.ModuleList([NextStage(config) for _ in range(config.stages - 1)])
+        self.to_image = nn.ModuleList([conv3x3(config.width, 3) for _ in range(config.stages)])
+        self.apply(_initialise)
+
+    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
+        """noise (B, Z), epsilon (B, C), both from N(0, 1), and the text -> Painting."""
+        code, mean, log_var = self.augment(text.sentence, epsilon)
+        hidden = self.first(code, noise)  # (B, g, 64, 64)
+        images, maps = [self._paint(0, hidden)], []
+        for stage, refine in enumerate(self.next, start=1):
+            hidden, attention = refine(hidden, text)
+            images.append(self._paint(stage, hidden))
+            maps.append(attention)
+        return Painting(tuple(images), tuple(maps), mean, log_var)
+
+    def _paint(self, stage: int, hidden: Tensor) -> Tensor:
+        return torch.tanh(self.to_image[stage](hidden).float())
+
+
+# ---- discriminators ----
+
+
+class Discriminator(nn.Module):
+    """Judges pictures of one size: real or painted, and whether they fit the sentence (section 3.1, Eq. (5))."""
+
+    def __init__(self, config: AttnGanConfig, resolution: int):
+        super().__init__()
+        d, normed = config.discriminator_width, config.discriminator_norm == "batch"
+        cap = config.discriminator_cap or 2**30
+        doublings = (resolution // 64).bit_length() - 1  # beyond 64 px
+        widths = [min(d * 2**i, cap) for i in range(4 + doublings)]  # of the strided convolutions
+        layers: list[nn.Module] = [nn.Conv2d(3, d, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            layers += _judging_block(inputs, outputs, 4, 2, normed)
+        for inputs, outputs in zip(widths[:2:-1], widths[-2:2:-1], strict=False):  # narrowing to 8d at 4 x 4
+            layers += _judging_block(inputs, outputs, 3, 1, normed)
+        self.trunk = nn.Sequential(*layers)
+        n = widths[3]
+        self.unconditional = nn.Conv2d(n, 1, 4)
+        self.joint = nn.Sequential(*_judging_block(n + config.embedding, n, 3, 1, normed))
+        self.conditional = nn.Conv2d(n, 1, 4)
+        self.apply(_initialise)
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, 3, s, s) -> (B, 8d, 4, 4)."""
+        return self.trunk(images)
+
+    def judge(self, features: Tensor) -> Tensor:
+        """Logits (B,) of being a real picture."""
+        return self.unconditional(features).flatten().float()
+
+    def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) of being a real picture of the sentence (B, E)."""
+        tiled = sentence.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        return self.conditional(self.joint(torch.cat([features, tiled], dim=1))).flatten().float()
+
+
+def _judging_block(inputs: int, outputs: int, kernel: int, stride: int, normed: bool) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, 1, bias=not normed)
+    return [convolution, *([nn.BatchNorm2d(outputs)] if normed else []), nn.LeakyReLU(0.2)]
+
+
+def _initialise(module: nn.Module) -> None:
+    """The authors' initialisation: orthogonal weights, BatchNorm round 1."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.orthogonal_(module.weight)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
+    """One discriminator a stage."""
+    return nn.ModuleList([Discriminator(config, resolution) for resolution in resolutions(config)])
+
+
+# ---- losses ----
+
+
+def _says(config: AttnGanConfig, logits: Tensor, real: bool) -> Tensor:
+    """How far a discriminator's logits (B,) are from the answer `real`; a scalar."""
+    if config.adversarial == "hinge":
+        return F.relu(1 - logits if real else 1 + logits).mean()
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+
+
+def discriminator_loss(
+    discriminators: nn.ModuleList,
+    real: tuple[Tensor, ...],
+    fake: tuple[Tensor, ...],
+    text: TextFeatures,
+    config: AttnGanConfig,
+    step: int,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Sum over the stages, Eq. (5), with mismatched pairs as a third kind of fake.
+
+    real, fake: (B, 3, s, s) of every stage. Mismatched are the pictures 1..B-1 with the sentences 2..B.
+    Every `penalty_every` steps the gradient penalty is added, on the pictures of every stage.
+    """
+    total, logs = torch.zeros((), device=text.sentence.device), {}
+    with_penalty = config.penalty_weight > 0 and step % config.penalty_every == 0
+    for D, real_images, fake_images in zip(discriminators, real, fake, strict=True):
+        of_real, of_fake = D.features(real_images), D.features(fake_images.detach())
+        real_pair = D.judge_pair(of_real, text.sentence)
+        is_real = _says(config, D.judge(of_real), True) + _says(config, real_pair, True)
+        is_fake = _says(config, D.judge(of_fake), False) + _says(
+            config, D.judge_pair(of_fake, text.sentence), False
+        )
+        mismatched = _says(config, D.judge_pair(of_real[:-1], text.sentence[1:]), False)
+        loss = is_real / 2 + (is_fake + mismatched) / 3
+        if with_penalty:
+            penalty = matching_aware_penalty(D, real_images, text.sentence)
+            logs[f"penalty_{real_images.shape[-1]}"] = penalty
+            loss = loss + config.penalty_weight * penalty
+        logs[f"d_{real_images.shape[-1]}"] = loss
+        total = total + loss
+    return total, logs
+
+
+def matching_aware_penalty(D: Discriminator, images: Tensor, sentence: Tensor) -> Tensor:
+    """Mean sixth power of the gradient's norm at real matched pairs (DF-GAN, section 3.2, Eq. (2)).
+
+    The gradient of the pair's logit by picture and sentence together, in float32; a scalar.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        images, sentence = images.detach().requires_grad_(), sentence.detach().requires_grad_()
+        logits = D.judge_pair(D.features(images), sentence)
+        gradients = torch.autograd.grad(logits.sum(), (images, sentence), create_graph=True)
+        square = sum(g.flatten(1).square().sum(1) for g in gradients)
+        return (square**3).mean()  # type: ignore[operator]
+
+
+def generator_loss(
+    discriminators: nn.ModuleList,
+    painting: Painting,
+    text: TextFeatures,
+    class_ids: Tensor,
+    damsm: Damsm | None,
+    config: AttnGanConfig,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Adversarial loss of every stage, KL of the augmentation, DAMSM on the last picture; Eq. (4) and (6).
+
+    The discriminators' weights must not require gradients here (the trainer sees to it).
+    """
+    adversarial = torch.zeros((), device=text.sentence.device)
+    for D, images in zip(discriminators, painting.images, strict=True):
+        features = D.features(images)
+        for logits in (D.judge(features), D.judge_pair(features, text.sentence)):
+            adversarial = adversarial + (
+                -logits.mean() if config.adversarial == "hinge" else _says(config, logits, True)
+            )
+    mean, log_var = painting.mean, painting.log_var
+    kl = -0.5 * (1 + log_var - mean.square() - log_var.exp()).mean()
+    loss = adversarial + config.kl_weight * kl
+    logs = {"g": adversarial, "kl": kl}
+    if damsm is not None and config.damsm_weight > 0:
+        regions, image = damsm.image_encoder(painting.images[-1])
+        words, sentence = damsm_loss(regions, image, text, class_ids, damsm.config)
+        loss = loss + config.damsm_weight * (words + sentence)
+        logs |= {"damsm_words": words, "damsm_sentence": sentence}
+    return loss, logs

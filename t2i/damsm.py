@@ -1,0 +1,107 @@
+"""The deep attentional multimodal similarity model (AttnGAN, section 3.2): encoders, scores and losses.
+
+The originals score a batch caption by caption in a loop; here all pairs are one batched contraction, with
+losses and gradients equal within rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from storage.model_folder import load_model, load_weights
+from t2i.image_encoder import LightImageEncoder
+from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions
+from t2i.vocabulary import Vocabulary
+
+
+@dataclass
+class DamsmConfig:
+    embedding: int = 256  # E, words and regions alike
+    word_width: int = 300  # of the word embedding
+    dropout: float = 0.5  # on the word embedding
+    image_width: int = 32  # channels of the image encoder's first convolution
+    image_size: int = 128  # side at which pictures are read, px
+    words: int = 18  # longest caption, in words
+    gamma1: float = 4.0  # sharpness of a word's attention over regions, Eq. (9)
+    gamma2: float = 5.0  # how much the best words count, Eq. (10)
+    gamma3: float = 10.0  # sharpness of the softmax over the batch, Eq. (11)
+
+
+def word_scores(regions: Tensor, text: TextFeatures, gamma1: float, gamma2: float) -> Tensor:
+    """R(Q, D) of every picture with every caption, Eq. (7) to (10): regions (B, R, E), words (C, L, E) -> (B, C).
+
+    The paper raises the sum to 1/gamma2 before the logarithm; the authors' code does not, nor do we.
+    """
+    words, is_pad = text.words, text.is_pad
+    similarity = torch.einsum("bre,cle->bclr", regions, words).float()  # (B, C, L, R)
+    over_words = similarity.masked_fill(is_pad[None, :, :, None], -torch.inf).softmax(dim=2)  # Eq. (8)
+    over_regions = (gamma1 * over_words).softmax(dim=3)  # Eq. (9)
+    context = torch.einsum("bclr,bre->bcle", over_regions.to(regions.dtype), regions).float()
+    relevance = F.cosine_similarity(context, words[None].float(), dim=3, eps=1e-8)  # (B, C, L)
+    return (gamma2 * relevance).masked_fill(is_pad[None], -torch.inf).logsumexp(dim=2)  # Eq. (10)
+
+
+def sentence_scores(image: Tensor, sentence: Tensor) -> Tensor:
+    """Cosine of every picture's global feature (B, E) with every sentence feature (C, E) -> (B, C)."""
+    return F.normalize(image, dim=1, eps=1e-8) @ F.normalize(sentence, dim=1, eps=1e-8).T
+
+
+def matching_loss(scores: Tensor, class_ids: Tensor) -> Tensor:
+    """Cross entropy of scores (B, B) against their diagonal, of rows and of columns, Eq. (11) and (12).
+
+    Other pictures of the same class (class_ids (B,)) are no mismatches and are left out.
+    """
+    same = class_ids[:, None] == class_ids[None]
+    same.fill_diagonal_(False)
+    scores = scores.masked_fill(same, -torch.inf)
+    target = torch.arange(len(scores), device=scores.device)
+    return F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)
+
+
+def damsm_loss(
+    regions: Tensor, image: Tensor, text: TextFeatures, class_ids: Tensor, config: DamsmConfig
+) -> tuple[Tensor, Tensor]:
+    """(word loss, sentence loss), scalars, Eq. (13): regions (B, R, E), image (B, E), B captions, class_ids (B,)."""
+    words = config.gamma3 * word_scores(regions, text, config.gamma1, config.gamma2)
+    sentences = config.gamma3 * sentence_scores(image.float(), text.sentence.float())
+    return matching_loss(words, class_ids), matching_loss(sentences, class_ids)
+
+
+class Damsm(nn.Module):
+    """Text and image encoder with the vocabulary that they were trained on."""
+
+    kind = "damsm"
+
+    def __init__(self, config: DamsmConfig, vocabulary: Vocabulary):
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        self.text_encoder = TextEncoder(len(vocabulary), config.embedding, config.word_width, config.dropout)
+        self.image_encoder = LightImageEncoder(config.embedding, config.image_width, config.image_size)
+        self.checksum = "untrained"
+        self.training_info: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Damsm":
+        """A trained model, in eval mode. Raises UserError as `load_model` does."""
+        files = load_model(folder, cls.kind)
+        model = cls(DamsmConfig(**files.config), Vocabulary(files.vocabulary))
+        load_weights(model, files.state, folder)
+        model.checksum, model.training_info = files.checksum, files.training
+        return model.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> TextFeatures:
+        """B sentences -> TextFeatures. Raises UserError for one without a known word."""
+        ids, is_pad = encode_captions(self.vocabulary, texts, self.config.words)
+        device = self.text_encoder.embedding.weight.device
+        return self.text_encoder(ids.to(device), is_pad.to(device))
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E), global (B, E)."""
+        return self.image_encoder(images)

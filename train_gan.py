@@ -1,0 +1,141 @@
+"""Train a generator of pictures from captions, with a trained DAMSM as its reader."""
+
+import copy
+import sys
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data.cub import Birds
+from data.sampling import bird_batch
+from data.sets import BirdData, open_birds
+from storage.errors import run_cli
+from t2i.attngan import (
+    AttnGanConfig,
+    Generator,
+    build_discriminators,
+    discriminator_loss,
+    generator_loss,
+    resolutions,
+)
+from t2i.damsm import Damsm
+from t2i.painter import painter_of
+from training.config import RunConfig, load_config
+from training.ema import update_ema
+from training.run import Run
+from training.runtime import autocast, seed_step, set_up
+
+
+@dataclass
+class TrainGan:
+    data: BirdData = field(default_factory=BirdData)
+    run: RunConfig = field(default_factory=RunConfig)
+    gan: AttnGanConfig = field(default_factory=AttnGanConfig)
+    encoder: str = "weights/painted-damsm"  # a DAMSM's model folder
+    batch: int = 20
+    lr_generator: float = 2e-4
+    lr_discriminator: float = 2e-4
+    beta1: float = 0.5  # Adam
+    beta2: float = 0.999
+    ema: float = 0.999
+
+
+def main() -> None:
+    config = load_config("train_gan", TrainGan, sys.argv[1:], __doc__ or "")
+    device = set_up(config.run.threads, config.run.device)
+    damsm = Damsm.load(config.encoder).to(device)
+    config.gan.embedding = damsm.config.embedding
+    run = Run(config, config.run)
+    state = run.restore()
+    if run.is_complete(state):
+        return
+    sizes = resolutions(config.gan)
+    train_set, test_set = (open_birds(config.data, split, sizes[-1]) for split in ("train", "test"))
+
+    torch.manual_seed(config.run.seed)
+    G = Generator(config.gan).to(device)
+    Ds = build_discriminators(config.gan).to(device)
+    average = copy.deepcopy(G).requires_grad_(False)
+    betas = (config.beta1, config.beta2)
+    opt_g = torch.optim.Adam(G.parameters(), lr=config.lr_generator, betas=betas)
+    opt_d = torch.optim.Adam(Ds.parameters(), lr=config.lr_discriminator, betas=betas)
+    kept = {"generator": G, "discriminators": Ds, "average": average, "opt_g": opt_g, "opt_d": opt_d}
+    if state:
+        for name, part in kept.items():
+            part.load_state_dict(state[name])
+
+    for step in run.steps(state):
+        seed_step(config.run.seed, step)
+        batch = bird_batch(train_set, step, config.batch, config.run.seed)
+        class_ids = batch.class_ids.to(device)
+        real = pyramid(batch.images.to(device), sizes)
+        text = damsm.encode_texts(batch.captions)
+        noise = torch.randn(config.batch, config.gan.noise, device=device)
+        epsilon = torch.randn(config.batch, config.gan.condition, device=device)
+
+        with autocast(device, config.run.precision):
+            painting = G(noise, epsilon, text)
+            d_loss, d_logs = discriminator_loss(Ds, real, painting.images, text, config.gan, step)
+        update(opt_d, d_loss)
+
+        Ds.requires_grad_(False)  # a third of the step's work, and nobody would use those gradients
+        with autocast(device, config.run.precision):
+            g_loss, g_logs = generator_loss(Ds, painting, text, class_ids, damsm, config.gan)
+        update(opt_g, g_loss)
+        Ds.requires_grad_(True)
+
+        update_ema(average, G, step, config.ema)
+        run.log(step, **g_logs, **d_logs)
+        if run.due(step, config.run.sample_every):
+            run.image(step, "grid", sample_grid(average, damsm, test_set))
+        if run.save_due(step):
+            run.save(step, **{name: part.state_dict() for name, part in kept.items()})
+
+    training = {
+        "data": config.data.root, "steps": config.run.steps, "batch": config.batch, "seed": config.run.seed,
+        "encoder": damsm.checksum, "hours": round(run.elapsed / 3600, 2),
+    }  # fmt: skip
+    painter_of(average, damsm).save(run.model_folder, card(config, sizes, training), training)
+    print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def pyramid(images: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """images (B, 3, S, S) -> the same at every side of `sizes`, the last of which is S."""
+    smaller = [F.interpolate(images, (s, s), mode="bilinear", antialias=True) for s in sizes[:-1]]
+    return (*smaller, images)
+
+
+def sample_grid(average: nn.Module, damsm: Damsm, birds: Birds, count: int = 16) -> Tensor:
+    """The averaged generator's pictures of fixed test captions and seeds, a uint8 grid (3, H, W)."""
+    from torchvision.utils import make_grid
+
+    captions = [birds.captions[i][0] for i in range(0, len(birds), max(len(birds) // count, 1))][:count]
+    painting = painter_of(average, damsm).paint(captions, range(len(captions)))  # type: ignore[arg-type]
+    grid = make_grid(painting.images[-1], nrow=8, normalize=True, value_range=(-1, 1))
+    return (grid * 255).round().to(torch.uint8)
+
+
+def card(config: TrainGan, sizes: list[int], training: dict) -> str:
+    return f"""# AttnGAN painter, {" and ".join(map(str, sizes))} px
+
+Paints a picture from a caption: the generator of AttnGAN (Xu et al., 2018) with {len(sizes)} stages (EMA weights)
+and the text encoder of the DAMSM that it was trained with (SHA-256 {training["encoder"][:16]}).
+
+Trained from nothing on `{config.data.root}`: {config.run.steps} steps of {config.batch} pictures, seed
+{config.run.seed}, {training["hours"]} hours; {config.gan.adversarial} loss, DAMSM weight {config.gan.damsm_weight}.
+
+Limits: knows the words of its vocabulary only and paints what its data shows; its figures stand in the project's
+README.
+"""
+
+
+if __name__ == "__main__":
+    run_cli(main)
