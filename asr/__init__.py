@@ -1,0 +1,1 @@
+"""Sound to text: front end, characters, Transformer encoder-decoder, decoding, `Recognizer`."""
