@@ -1,0 +1,210 @@
+"""A set decoded once: arrays of any shapes in one flat file that is memory-mapped, and an index beside it.
+
+`<stem>.bin` holds the values one item after another, `<stem>.json` the shapes, what was left out and why, and the
+fingerprint of what was packed. A cache that does not fit its fingerprint, its size or its probe is packed anew.
+"""
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from storage.errors import UserError
+from storage.files import make_folder, write_atomically, write_text
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: two processes may then pack the same set twice, which is slow but right
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+
+
+class DamagedItem(Exception):
+    """One picture or clip cannot be used; the message is the reason."""
+
+
+class DamagedItems(Exception):
+    """Some items of a set are damaged; `reasons` holds item number -> reason."""
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        super().__init__(f"{len(reasons)} damaged items")
+        self.reasons = reasons
+
+
+class Packed:
+    """Arrays in one memory-mapped file; `packed[i]` is a view of the i-th.
+
+    kept: the item numbers of those packed; dropped: of those the decoder left out; damaged: item number -> reason.
+    """
+
+    def __init__(self, path: Path, index: dict[str, Any]) -> None:
+        self.path, self.index = path, index
+        self.kept: list[int] = index["kept"]
+        self.dropped: list[int] = index["dropped"]
+        self.damaged = {int(item): reason for item, reason in index["damaged"].items()}
+        self.shapes = [tuple(shape) for shape in index["shapes"]]
+        sizes = np.array([int(np.prod(shape)) for shape in self.shapes], np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.values = np.memmap(path, index["dtype"], mode="r") if self.kept else np.empty(0, index["dtype"])
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        return self.values[self.offsets[i] : self.offsets[i + 1]].reshape(self.shapes[i])
+
+    def __reduce__(self) -> tuple:
+        return Packed, (self.path, self.index)  # a worker process maps the file rather than copying it
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hexadecimal SHA-256 of values that `json` can write."""
+    return hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()
+
+
+def open_or_pack(
+    stem: Path,
+    mark: str,
+    count: int,
+    decode: Callable[[int], np.ndarray | None],
+    dtype: str,
+    label: str,
+    unit: str,
+    keep_going: bool,
+) -> Packed:
+    """Open the cache at `stem` if it was packed from what the fingerprint `mark` says, else pack it.
+
+    decode(i), called from several threads for i < count, returns an array of `dtype`, None to leave the item out
+    silently, or raises DamagedItem. With `keep_going` damaged items are left out and noted; without, DamagedItems is
+    raised after all items were tried, and nothing is written. A kill while packing leaves the former cache or none.
+    """
+    cached = _open(stem, mark)
+    if cached and (keep_going or not cached.damaged):
+        return cached
+    make_folder(stem.parent)
+    with _locked(stem):
+        cached = _open(stem, mark)  # another process may have packed it meanwhile
+        if cached and (keep_going or not cached.damaged):
+            return cached
+        for left in stem.parent.glob(f".{glob.escape(stem.name)}.bin.*"):  # of a process that was killed
+            left.unlink(missing_ok=True)
+        index: dict[str, Any] = {"fingerprint": mark, "dtype": dtype, "kept": [], "dropped": [], "shapes": []}
+        damaged: dict[int, str] = {}
+        index["damaged"] = damaged
+
+        def write(path: Path) -> None:
+            with (
+                open(path, "wb") as file,
+                tqdm(total=count, desc=label, unit=unit, mininterval=0.5, leave=False, disable=None) as bar,
+            ):
+                for item, result in enumerate(_in_order(decode, count)):
+                    bar.update()
+                    if isinstance(result, DamagedItem):
+                        damaged[item] = str(result)
+                    elif result is None:
+                        index["dropped"].append(item)
+                    else:
+                        file.write(np.ascontiguousarray(result, dtype).tobytes())
+                        index["kept"].append(item)
+                        index["shapes"].append(result.shape)
+            if damaged and not keep_going:
+                raise DamagedItems(damaged)
+            index["bytes"], index["probe"] = path.stat().st_size, _probe(path)
+            stem.with_name(stem.name + ".json").unlink(
+                missing_ok=True
+            )  # an old index must not meet the new values
+
+        values = stem.with_name(stem.name + ".bin")
+        write_atomically(values, write)
+        write_text(stem.with_name(stem.name + ".json"), json.dumps(index))
+        return Packed(values, index)
+
+
+def _open(stem: Path, mark: str) -> Packed | None:
+    path = stem.with_name(stem.name + ".bin")
+    try:
+        index = json.loads(stem.with_name(stem.name + ".json").read_text(encoding="utf-8"))
+        if (
+            index["fingerprint"] != mark
+            or index["bytes"] != path.stat().st_size
+            or index["probe"] != _probe(path)
+        ):
+            return None
+        packed = Packed(path, index)
+        whole = packed.offsets[-1] == packed.values.size and len(packed) == len(packed.kept)
+        return packed if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, cut short or no index at all
+        return None
+
+
+def _probe(path: Path, blocks: int = 128, block: int = 4096) -> int:
+    """CRC-32 of blocks spread over a file: finds a file that was overwritten or never reached the disk."""
+    crc = 0
+    with open(path, "rb") as file:
+        last = max(path.stat().st_size - block, 0)
+        for start in sorted({last * i // (blocks - 1) for i in range(blocks)}):
+            file.seek(start)
+            crc = zlib.crc32(file.read(block), crc)
+    return crc
+
+
+@contextlib.contextmanager
+def _locked(stem: Path) -> Iterator[None]:
+    """One process packs, the others wait and then read; the lock ends with its process."""
+    try:
+        file = open(stem.with_name(f".{stem.name}.lock"), "w")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(
+            f"cannot write the cache in {stem.parent}: {error.strerror}; choose another cache folder"
+        ) from error
+    with file:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def threads() -> int:
+    """Decoding threads: the cores this process may use, 16 at most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 16)
+
+
+def _in_order(decode: Callable[[int], Any], count: int) -> Iterator[Any]:
+    """decode(0), decode(1), ... from threads, a few ahead of the reader; a DamagedItem is returned, not raised."""
+
+    def attempt(item: int) -> Any:
+        try:
+            return decode(item)
+        except DamagedItem as error:
+            return error
+
+    pool = ThreadPoolExecutor(threads())
+    try:
+        waiting: deque = deque()
+        for item in range(count):
+            waiting.append(pool.submit(attempt, item))
+            if len(waiting) >= 8 * threads():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def damage_line(root: Path, problems: dict[str, str], total: int, what: str) -> str:
+    """One line on damaged items: how many, the first few by name with the reason, and what to do."""
+    first = "; ".join(f"{name}: {reason}" for name, reason in list(problems.items())[:3])
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return f"{len(problems)} of {total} {what} in {root} are damaged or missing ({first}{more})"
