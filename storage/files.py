@@ -36,18 +36,13 @@ def write_atomically(path: Path | str, write: Callable[[Path], None]) -> None:
         os.replace(beside, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    except RuntimeError as error:  # torch.save reports a full disk as a RuntimeError of its zip writer
-        if "file" not in str(error).lower() and "write" not in str(error).lower():
-            raise
-        raise _cannot_write(path, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
 
-def _cannot_write(path: Path, error: Exception) -> UserError:
-    reason = getattr(error, "strerror", None) or "the disk may be full"
+def _cannot_write(path: Path, error: OSError) -> UserError:
     kept = "; the file that was there is kept" if path.exists() else ""
-    return UserError(f"cannot write {path}: {reason}{kept}; free some space or choose another path")
+    return UserError(f"cannot write {path}: {error.strerror}{kept}; free some space or choose another path")
 
 
 def make_folder(path: Path | str) -> Path:
@@ -58,6 +53,10 @@ def make_folder(path: Path | str) -> Path:
     except OSError as error:
         raise UserError(f"cannot make the folder {path}: {error.strerror}; choose another path") from error
     return path
+
+
+def write_bytes(path: Path | str, content: bytes | memoryview) -> None:
+    write_atomically(path, lambda beside: beside.write_bytes(content) and None)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from storage.errors import UserError
-from storage.files import make_folder, read_json, sha256, write_atomically, write_json, write_text
+from storage.files import make_folder, read_json, sha256, write_bytes, write_json, write_text
 
 FORMAT_VERSION = 1
 
@@ -46,7 +46,7 @@ def save_model(
     """
     folder = make_folder(folder)
     tensors = {key: _stored(value, half) for key, value in state.items()}
-    write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
+    write_bytes(folder / "model.safetensors", save(tensors))
     if vocabulary is not None:
         write_json(folder / "vocabulary.json", vocabulary)
     write_text(folder / "README.md", card)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from storage.errors import UserError
 from t2i.damsm import Damsm, damsm_loss
+from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
 
 
@@ -99,7 +100,7 @@ class ConditioningAugmentation(nn.Module):
 
     def forward(self, sentence: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """sentence (B, E), epsilon (B, C) from N(0, 1) -> code, mean, log_var, each (B, C)."""
-        mean, log_var = F.glu(self.linear(sentence).float(), dim=1).chunk(2, dim=1)
+        mean, log_var = F.glu(at_least_float32(self.linear(sentence)), dim=1).chunk(2, dim=1)
         return mean + torch.exp(0.5 * log_var) * epsilon, mean, log_var
 
 
@@ -115,7 +116,9 @@ class WordAttention(nn.Module):
         _, _, H, W = hidden.shape
         key = self.to_key(words)  # (B, L, g)
         score = key @ hidden.flatten(2)  # (B, L, HW)
-        weight = score.float().masked_fill(is_pad[:, :, None], -torch.inf).softmax(dim=1)  # (B, L, HW)
+        weight = (
+            at_least_float32(score).masked_fill(is_pad[:, :, None], -torch.inf).softmax(dim=1)
+        )  # (B, L, HW)
         context = key.transpose(1, 2) @ weight.to(key.dtype)  # (B, g, HW)
         return context.unflatten(2, (H, W)), weight.unflatten(2, (H, W))
 
@@ -175,7 +178,7 @@ class Generator(nn.Module):
         return Painting(tuple(images), tuple(maps), mean, log_var)
 
     def _paint(self, stage: int, hidden: Tensor) -> Tensor:
-        return torch.tanh(self.to_image[stage](hidden).float())
+        return torch.tanh(at_least_float32(self.to_image[stage](hidden)))
 
 
 # ---- discriminators ----
@@ -208,12 +211,12 @@ class Discriminator(nn.Module):
 
     def judge(self, features: Tensor) -> Tensor:
         """Logits (B,) of being a real picture."""
-        return self.unconditional(features).flatten().float()
+        return at_least_float32(self.unconditional(features).flatten())
 
     def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
         """Logits (B,) of being a real picture of the sentence (B, E)."""
         tiled = sentence.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
-        return self.conditional(self.joint(torch.cat([features, tiled], dim=1))).flatten().float()
+        return at_least_float32(self.conditional(self.joint(torch.cat([features, tiled], dim=1))).flatten())
 
 
 def _judging_block(inputs: int, outputs: int, kernel: int, stride: int, normed: bool) -> list[nn.Module]:

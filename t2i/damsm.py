@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from storage.model_folder import load_model, load_weights
 from t2i.image_encoder import LightImageEncoder
+from t2i.precision import at_least_float32
 from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions
 from t2i.vocabulary import Vocabulary
 
@@ -38,11 +39,11 @@ def word_scores(regions: Tensor, text: TextFeatures, gamma1: float, gamma2: floa
     The paper raises the sum to 1/gamma2 before the logarithm; the authors' code does not, nor do we.
     """
     words, is_pad = text.words, text.is_pad
-    similarity = torch.einsum("bre,cle->bclr", regions, words).float()  # (B, C, L, R)
+    similarity = at_least_float32(torch.einsum("bre,cle->bclr", regions, words))  # (B, C, L, R)
     over_words = similarity.masked_fill(is_pad[None, :, :, None], -torch.inf).softmax(dim=2)  # Eq. (8)
     over_regions = (gamma1 * over_words).softmax(dim=3)  # Eq. (9)
-    context = torch.einsum("bclr,bre->bcle", over_regions.to(regions.dtype), regions).float()
-    relevance = F.cosine_similarity(context, words[None].float(), dim=3, eps=1e-8)  # (B, C, L)
+    context = at_least_float32(torch.einsum("bclr,bre->bcle", over_regions.to(regions.dtype), regions))
+    relevance = F.cosine_similarity(context, at_least_float32(words)[None], dim=3, eps=1e-8)  # (B, C, L)
     return (gamma2 * relevance).masked_fill(is_pad[None], -torch.inf).logsumexp(dim=2)  # Eq. (10)
 
 
@@ -68,7 +69,7 @@ def damsm_loss(
 ) -> tuple[Tensor, Tensor]:
     """(word loss, sentence loss), scalars, Eq. (13): regions (B, R, E), image (B, E), B captions, class_ids (B,)."""
     words = config.gamma3 * word_scores(regions, text, config.gamma1, config.gamma2)
-    sentences = config.gamma3 * sentence_scores(image.float(), text.sentence.float())
+    sentences = config.gamma3 * sentence_scores(at_least_float32(image), at_least_float32(text.sentence))
     return matching_loss(words, class_ids), matching_loss(sentences, class_ids)
 
 

@@ -6,6 +6,8 @@ AttnGAN takes Inception-v3 here; this one is small enough to be trained from not
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2i.precision import at_least_float32
+
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
@@ -36,4 +38,4 @@ class LightImageEncoder(nn.Module):
         features = self.trunk(images)  # (B, C, size/16, size/16)
         regions = self.to_regions(features).flatten(2).transpose(1, 2)  # (B, R, E)
         pooled = self.deeper(features).mean((2, 3))  # (B, 8 * width)
-        return regions.float(), self.to_global(pooled).float()
+        return at_least_float32(regions), at_least_float32(self.to_global(pooled))

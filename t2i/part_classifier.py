@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.model_folder import load_model, load_weights
+from t2i.precision import at_least_float32
 
 
 @dataclass
@@ -53,15 +54,15 @@ class PartClassifier(nn.Module):
         return model.eval().requires_grad_(False)
 
     def features(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) in [-1, 1] -> penultimate features (B, 256), float32."""
+        """images (B, 3, H, W) in [-1, 1] -> penultimate features (B, 256)."""
         if images.shape[-1] != self.size:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        return F.relu(self.to_features(self.trunk(images).flatten(1))).float()
+        return at_least_float32(F.relu(self.to_features(self.trunk(images).flatten(1))))
 
     def forward(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) in [-1, 1] -> logits (B, P, K), float32."""
+        """images (B, 3, H, W) in [-1, 1] -> logits (B, P, K)."""
         logits = self.to_logits(self.dropout(self.features(images)))
-        return logits.float().unflatten(1, (len(self.parts), len(self.colours)))
+        return at_least_float32(logits).unflatten(1, (len(self.parts), len(self.colours)))
 
     def colour_ids(self, parts: Sequence[dict[str, str]]) -> Tensor:
         """Colour names by part of B birds -> (B, P) colour numbers, -1 where a part is not named."""

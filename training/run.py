@@ -1,5 +1,6 @@
 """A run on disk: runs/<name>/ with its configuration, checkpoint, measurements, samples and model folder."""
 
+import io
 import json
 import logging
 import pickle
@@ -17,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from storage.errors import UserError
-from storage.files import make_folder, write_atomically, write_text
+from storage.files import make_folder, write_atomically, write_bytes, write_text
 from training.config import RunConfig, as_dict, differences
 
 # What may change between a run and its continuation without changing what it computes
@@ -104,7 +105,9 @@ class Run:
     def save(self, step: int, **state: Any) -> None:
         """Write the checkpoint after `step` (0-based) is done; the previous one lives until this is whole."""
         state |= {"step": step + 1, "elapsed": self.elapsed}
-        write_atomically(self.checkpoint, lambda path: torch.save(state, path))
+        content = io.BytesIO()  # in memory first: torch hides the reason when its own writing fails
+        torch.save(state, content)
+        write_bytes(self.checkpoint, content.getbuffer())
 
     def _forget_after(self, step: int) -> None:
         """Drop the measurements of steps that the checkpoint does not hold: they will be made again."""

@@ -1,0 +1,189 @@
+"""AttnGAN: the published sizes, padding, one's own seed and sentence, and who takes gradients."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from storage.errors import UserError
+from t2i.attngan import (
+    AttnGanConfig,
+    Discriminator,
+    Generator,
+    WordAttention,
+    build_discriminators,
+    discriminator_loss,
+    generator_loss,
+    matching_aware_penalty,
+    resolutions,
+)
+from t2i.damsm import Damsm, DamsmConfig
+from t2i.painter import Painter, painter_of
+from t2i.text_encoder import TextFeatures
+from t2i.vocabulary import Vocabulary
+
+TEXTS = [
+    "a red bird",
+    "this bird has black wings and a short yellow bill",
+    "a small blue bird with a white belly",
+]
+
+
+def tiny(**changes) -> AttnGanConfig:
+    sizes = dict(
+        stages=2, width=4, discriminator_width=4, embedding=16, condition=6, noise=5, residual_blocks=1
+    )
+    return AttnGanConfig(**(sizes | changes))
+
+
+def tiny_painter(seed: int = 0, **changes) -> tuple[Painter, Damsm]:
+    torch.manual_seed(seed)
+    damsm = Damsm(
+        DamsmConfig(embedding=16, word_width=8, image_width=8, image_size=32), Vocabulary.build(TEXTS)
+    )
+    return painter_of(Generator(tiny(**changes)), damsm.eval()), damsm
+
+
+@pytest.mark.parametrize("stages, parameters", [(3, 7_084_592), (4, 7_352_592)])
+def test_generator_has_the_published_size(stages, parameters):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in Generator(AttnGanConfig(stages=stages)).parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    "resolution, parameters", [(64, 6_313_730), (128, 19_424_002), (256, 71_858_946), (512, 281_586_434)]
+)
+def test_discriminators_have_the_published_size(resolution, parameters):
+    with torch.device("meta"):
+        D = Discriminator(AttnGanConfig(), resolution)
+    assert sum(p.numel() for p in D.parameters()) == parameters
+
+
+def test_a_cap_keeps_the_largest_discriminator_small():
+    with torch.device("meta"):
+        D = Discriminator(AttnGanConfig(discriminator_cap=512), 512)
+        features = D.features(torch.empty(2, 3, 512, 512))
+    assert features.shape == (2, 512, 4, 4)
+    assert sum(p.numel() for p in D.parameters()) < 30_000_000
+
+
+def test_attention_is_the_corrected_original(realdata: Path):
+    """Golden tensors of the original module with its mask put right, float64."""
+    from safetensors.torch import load_file
+
+    path = realdata.parent / "golden" / "attngan_attention.safetensors"
+    if not path.exists():
+        pytest.skip(f"no golden tensors at {path}")
+    t = load_file(path)
+    module = WordAttention(16, 8).double()
+    module.to_key.weight.data = t["param/conv_context.weight"].flatten(1)
+    context, attention = module(t["in/input"], t["in/context"].transpose(1, 2), t["in/mask"])
+    torch.testing.assert_close(context, t["corrected/out/weighted"], rtol=0, atol=1e-9)
+    torch.testing.assert_close(attention, t["corrected/out/attn"], rtol=0, atol=1e-9)
+
+
+def test_a_picture_is_the_same_alone_in_a_batch_and_padded():
+    painter, _ = tiny_painter()
+    together = painter.paint(TEXTS, [4, 5, 6])
+    for i, text in enumerate(TEXTS):
+        alone = painter.paint([text], [4 + i])
+        words = len(alone.tokens[0])
+        for batch, single in zip(together.images, alone.images, strict=True):
+            torch.testing.assert_close(batch[i], single[0], rtol=0, atol=1e-5)
+        for batch, single in zip(together.attention, alone.attention, strict=True):
+            torch.testing.assert_close(batch[i, :words], single[0], rtol=0, atol=1e-5)
+            assert not batch[i, words:].any()
+
+
+def test_same_seed_same_picture_other_seed_another():
+    painter, _ = tiny_painter()
+    first, again, other = (painter.paint([TEXTS[0]], [seed]).images[-1] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert (first - other).abs().max() > 1e-3
+
+
+def test_stages_double_and_attention_sums_to_one():
+    config = tiny(stages=3)
+    text = TextFeatures(torch.randn(2, 7, 16), torch.zeros(2, 7, dtype=torch.bool), torch.randn(2, 16))
+    painting = Generator(config)(torch.randn(2, 5), torch.randn(2, 6), text)
+    assert [image.shape[-1] for image in painting.images] == resolutions(config) == [64, 128, 256]
+    assert [map_.shape for map_ in painting.attention] == [(2, 7, 64, 64), (2, 7, 128, 128)]
+    for map_ in painting.attention:
+        torch.testing.assert_close(map_.sum(1), torch.ones_like(map_[:, 0]))
+
+
+@pytest.mark.parametrize("adversarial", ["bce", "hinge"])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_each_step_moves_its_own_networks(adversarial, norm):
+    config = tiny(adversarial=adversarial, discriminator_norm=norm, penalty_weight=2.0)
+    painter, damsm = tiny_painter()
+    damsm.requires_grad_(False)
+    G, Ds = Generator(config), build_discriminators(config)
+    text = damsm.encode_texts(TEXTS)
+    real = tuple(torch.rand(3, 3, s, s) * 2 - 1 for s in resolutions(config))
+    painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
+
+    loss, logs = discriminator_loss(Ds, real, painting.images, text, config, step=0)
+    assert {"d_64", "d_128", "penalty_64", "penalty_128"} == logs.keys()
+    loss.backward()
+    assert all(p.grad is None for p in G.parameters())
+    assert all(p.grad is not None for p in Ds.parameters())
+
+    Ds.zero_grad()
+    Ds.requires_grad_(False)
+    loss, _ = generator_loss(Ds, painting, text, torch.arange(3), damsm, config)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in G.parameters())
+    assert all(p.grad is None for p in Ds.parameters())
+
+
+def test_discriminator_loss_by_hand():
+    """With logits that are all zero, cross entropy is log 2 and hinge is 1, whatever the picture."""
+    text = TextFeatures(torch.randn(3, 4, 16), torch.zeros(3, 4, dtype=torch.bool), torch.randn(3, 16))
+    for adversarial, expected in (("bce", torch.tensor(2.0).log()), ("hinge", torch.tensor(1.0))):
+        config = tiny(stages=1, adversarial=adversarial)
+        Ds = build_discriminators(config)
+        for head in (Ds[0].unconditional, Ds[0].conditional):
+            torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
+        images = (torch.rand(3, 3, 64, 64),)
+        loss, _ = discriminator_loss(Ds, images, images, text, config, 1)
+        torch.testing.assert_close(loss, 2 * expected)  # (1 + 1) / 2 + (1 + 1 + 1) / 3
+
+
+def test_penalty_is_the_sixth_power_of_the_gradient():
+    class Linear(torch.nn.Module):
+        """Logit 3 * image[0] + 4 * sentence[0]: the gradient's norm is 5."""
+
+        def features(self, images):
+            return images
+
+        def judge_pair(self, features, sentence):
+            return 3 * features[:, 0, 0, 0] + 4 * sentence[:, 0]
+
+    penalty = matching_aware_penalty(Linear(), torch.rand(2, 3, 4, 4), torch.rand(2, 5))  # type: ignore[arg-type]
+    torch.testing.assert_close(penalty, torch.tensor(5.0**6))
+
+
+def test_a_saved_painter_paints_as_before(tmp_path: Path):
+    painter, _ = tiny_painter()
+    painter.save(tmp_path, "# card", {"encoder": "abc"})
+    loaded = Painter.load(tmp_path)
+    for a, b in zip(
+        loaded.paint(TEXTS, [0, 1, 2]).images, painter.paint(TEXTS, [0, 1, 2]).images, strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=2e-2)  # stored as float16
+    assert loaded.training_info == {"encoder": "abc"}
+
+
+def test_a_painter_of_another_size_is_named(tmp_path: Path):
+    painter, _ = tiny_painter()
+    painter.save(tmp_path, "# card", {})
+    header = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(header.replace('"width": 4', '"width": 8', 1))
+    with pytest.raises(UserError, match=r"generator\..* has shape .* was expected"):
+        Painter.load(tmp_path)
+
+
+def test_an_unknown_option_is_named():
+    with pytest.raises(UserError, match='adversarial="wasserstein" is unknown; choose one of bce, hinge'):
+        tiny(adversarial="wasserstein")

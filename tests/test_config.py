@@ -1,0 +1,65 @@
+"""Every configuration composes, and a misspelt one is answered with the nearest name."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from storage.errors import UserError
+from training.config import CONFIGS, load_config
+
+SCRIPTS = {
+    "train_classifier": "TrainClassifier",
+    "train_encoder": "TrainEncoder",
+    "train_asr": "TrainAsr",
+    "train_gan": "TrainGan",
+}
+PREFIX = {
+    "parts": "train_classifier",
+    "damsm": "train_encoder",
+    "recognizer": "train_asr",
+    "attngan": "train_gan",
+}
+
+
+def schema(script: str) -> type:
+    return getattr(importlib.import_module(script), SCRIPTS[script])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_defaults_compose(script):
+    config = load_config(script, schema(script), [])
+    assert config.run.steps > 0
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_composes_for_its_script(path: Path):
+    """An experiment's name begins with what it trains."""
+    script = PREFIX[path.stem.split("_")[0]]
+    config = load_config(script, schema(script), [f"experiment={path.stem}"])
+    assert config.run.name == path.stem
+
+
+@pytest.mark.parametrize(
+    "override, answer",
+    [
+        ("run.stpes=3", r'"run.stpes" is not a key of train_gan.py \(did you mean "run.steps"\?\)'),
+        ("experiment=attngan_painted_quik", r'did you mean "attngan_painted_quick"'),
+        ("data=cubb", r'data="cubb" does not exist \(did you mean "cub"\?\)'),
+        ("run.steps=many", r"train_gan.py: .*many.*"),
+        ("steps", r'"steps" is not of the form key=value'),
+        ("gan.adversarial=wgan", r'adversarial="wgan" is unknown; choose one of bce, hinge'),
+    ],
+)
+def test_a_misspelt_override_is_answered(override, answer):
+    with pytest.raises(UserError, match=answer) as error:
+        load_config("train_gan", schema("train_gan"), [override])
+    assert "\n" not in str(error.value)
+
+
+def test_a_dry_run_prints_every_key_and_stops(capsys):
+    with pytest.raises(SystemExit) as end:
+        load_config("train_gan", schema("train_gan"), ["batch=7", "--dry-run"])
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert "batch: 7" in printed and "damsm_weight:" in printed
