@@ -22,7 +22,9 @@ FRAME_RATE = SAMPLE_RATE // HOP  # frames per second
 N_MELS = 80
 LOWEST_RATE = 4_000  # Hz; below it nothing of speech but the first formant is left
 
-DYNAMIC_RANGE = 8.0 * math.log(10.0)  # nats of power, 80 dB: what lies further below the clip's peak is silence
+DYNAMIC_RANGE = 8.0 * math.log(
+    10.0
+)  # nats of power, 80 dB: what lies further below the clip's peak is silence
 SMALLEST_POWER = 1e-10  # keeps the logarithm of digital silence finite
 FEATURE_SCALE = 0.25  # brings the mean-normalised log power to about unit variance
 QUIET = 1e-3  # RMS (-60 dB of full scale) below which a window holds no speech
@@ -45,10 +47,13 @@ def load_audio(path: Path | str, max_seconds: float = 60.0) -> np.ndarray:
     seconds = header.frames / header.samplerate
     if seconds > max_seconds:
         raise UserError(
-            f"{path} lasts {_duration(seconds)}, at most {_duration(max_seconds)} can be heard at once; cut out the sentence"
+            f"{path} lasts {_duration(seconds)}, "
+            f"at most {_duration(max_seconds)} can be heard at once; cut out the sentence"
         )
     if header.samplerate < LOWEST_RATE:
-        raise UserError(f"{path} is sampled at {header.samplerate} Hz, speech needs at least {LOWEST_RATE} Hz; record it again")
+        raise UserError(
+            f"{path} is sampled at {header.samplerate} Hz, speech needs at least {LOWEST_RATE} Hz; record it again"
+        )
     if _is_cut_short(path, size, header.format):
         raise _truncated(path)
     try:
@@ -84,7 +89,11 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
 def loudest_window(samples: np.ndarray) -> float:
     """The RMS of the loudest 25 ms of samples (S,), 0 to 1."""
     count = max(len(samples) // WINDOW, 1)
-    windows = np.resize(samples, (1, len(samples))) if count == 1 else samples[: count * WINDOW].reshape(count, WINDOW)
+    windows = (
+        np.resize(samples, (1, len(samples)))
+        if count == 1
+        else samples[: count * WINDOW].reshape(count, WINDOW)
+    )
     return float(np.sqrt(np.square(windows, dtype=np.float64).mean(axis=1)).max()) if len(samples) else 0.0
 
 
@@ -118,7 +127,9 @@ def _is_cut_short(path: Path, size: int, kind: str) -> bool:
 
 
 def _truncated(path: Path) -> UserError:
-    return UserError(f"{path} is truncated or damaged: its header promises more sound than it holds; copy or record it again")
+    return UserError(
+        f"{path} is truncated or damaged: its header promises more sound than it holds; copy or record it again"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -63,7 +63,9 @@ class PrefixScorer:
         log_probs = self.log_probs.repeat_interleave(width, dim=0)  # (N, T, V)
         before = torch.logaddexp(state.ending, state.blank)[:, :-1]  # (N, T)
         is_pad = self.is_pad.repeat_interleave(width, dim=0)
-        total = (before[..., None] + log_probs).masked_fill(is_pad[..., None], -torch.inf).logsumexp(dim=1)  # (N, V)
+        total = (
+            (before[..., None] + log_probs).masked_fill(is_pad[..., None], -torch.inf).logsumexp(dim=1)
+        )  # (N, V)
         rows = torch.arange(len(total), device=total.device)
         # after a blank alone can the same token begin anew
         again = state.blank[:, :-1] + log_probs[rows, :, state.last]  # (N, T)
@@ -91,7 +93,12 @@ def _spread(source: Tensor, cumulated: Tensor) -> Tensor:
 
 @torch.no_grad()
 def beam_search(
-    decoder: Decoder, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, width: int = 8, ctc_weight: float = 0.3
+    decoder: Decoder,
+    memory: Tensor,
+    ctc_logits: Tensor,
+    is_pad: Tensor,
+    width: int = 8,
+    ctc_weight: float = 0.3,
 ) -> list[Hypothesis]:
     """The text of the highest w * log p_ctc + (1 - w) * log p_attention that a beam of `width` finds, for each clip.
 
@@ -107,7 +114,7 @@ def beam_search(
     newest = torch.full((B, width), EDGE, device=device)
     texts = torch.zeros(B, width, 0, dtype=torch.long, device=device)
     best = [Hypothesis([], -float("inf")) for _ in range(B)]
-    for _ in range(int(scorer.frames.max()) + 1):
+    for length in range(int(scorer.frames.max()) + 1):
         step = decoder.step(newest, cache).double().log_softmax(dim=-1)  # (B, W, V)
         grown = attention[..., None] + step
         total = (1 - ctc_weight) * grown
@@ -120,6 +127,7 @@ def beam_search(
             if score > best[clip].score:
                 best[clip] = Hypothesis(texts[clip, row].tolist(), score)
         total[..., EDGE] = -torch.inf
+        total[scorer.frames <= length] = -torch.inf  # no text has more characters than its clip has frames
         running, index = total.flatten(1).topk(width, dim=1)  # (B, W)
         if all(best[clip].score >= score for clip, score in enumerate(running[:, 0].tolist())):
             break
@@ -133,9 +141,26 @@ def beam_search(
 
 
 @torch.no_grad()
-def greedy_attention(decoder: Decoder, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor) -> list[Hypothesis]:
-    """The decoder's most likely character at every step; CTC is not asked."""
-    return beam_search(decoder, memory, ctc_logits, is_pad, width=1, ctc_weight=0.0)
+def greedy_attention(decoder: Decoder, memory: Tensor, is_pad: Tensor) -> list[list[int]]:
+    """The decoder's most likely character at every step until the end, or as many as there are frames.
+
+    memory (B, T, E), is_pad (B, T) -> B lists of ids. CTC is not asked.
+    """
+    frames = (~is_pad).sum(dim=1)
+    cache = decoder.start(memory, is_pad)
+    newest = torch.full((len(memory), 1), EDGE, device=memory.device)
+    steps = []
+    is_done = torch.zeros_like(newest, dtype=torch.bool)  # (B, 1)
+    for length in range(int(frames.max())):
+        logits = decoder.step(newest, cache)  # (B, 1, V)
+        logits[..., BLANK] = -torch.inf
+        newest = logits.argmax(dim=-1)
+        is_done = is_done | (newest == EDGE) | (frames[:, None] <= length)
+        if is_done.all():
+            break
+        steps.append(newest.masked_fill(is_done, EDGE))
+    texts = torch.cat(steps, dim=1).tolist() if steps else [[] for _ in memory]
+    return [[token for token in text if token != EDGE] for text in texts]
 
 
 def align(log_probs: Tensor, tokens: list[int]) -> list[tuple[int, int]] | None:
@@ -146,7 +171,9 @@ def align(log_probs: Tensor, tokens: list[int]) -> list[tuple[int, int]] | None:
     repeats = sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
     if not tokens or len(tokens) + repeats > len(log_probs):
         return None
-    path, _ = torchaudio.functional.forced_align(log_probs[None].float().cpu(), torch.tensor([tokens]), blank=BLANK)
+    path, _ = torchaudio.functional.forced_align(
+        log_probs[None].float().cpu(), torch.tensor([tokens]), blank=BLANK
+    )
     spans: list[tuple[int, int]] = []
     before = BLANK
     for frame, token in enumerate(path[0].tolist()):

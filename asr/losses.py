@@ -38,7 +38,11 @@ def attention_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, smoothing: f
     target = target.masked_fill(positions >= lengths[:, None], ignored)
     target = target.masked_fill(positions == lengths[:, None], EDGE)
     loss = F.cross_entropy(
-        logits.float().transpose(1, 2), target, ignore_index=ignored, label_smoothing=smoothing, reduction="none"
+        logits.float().transpose(1, 2),
+        target,
+        ignore_index=ignored,
+        label_smoothing=smoothing,
+        reduction="none",
     )
     return loss.sum(dim=1)
 

@@ -276,7 +276,9 @@ class Decoder(nn.Module):
             seen = torch.zeros(1, 1, 1, 1, dtype=torch.bool, device=x.device)
             x = x + layer.self_attention.merge(attend(query, key, value, seen)).view(B, W, -1)
             # the hypotheses of a clip are the queries of one attention: its memory is not copied for each
-            x = x + layer.cross_attention(layer.cross_norm(x), *cache.cross[number], cache.is_pad[:, None, None])
+            x = x + layer.cross_attention(
+                layer.cross_norm(x), *cache.cross[number], cache.is_pad[:, None, None]
+            )
             x = x + layer.feed_forward(layer.feed_forward_norm(x))
         cache.own, cache.length = own, cache.length + 1
         return self.to_logits(self.norm(x))
@@ -293,9 +295,12 @@ class SpeechTransformer(nn.Module):
         self.decoder = Decoder(config, vocabulary)
 
     def forward(self, features: Tensor, is_pad: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """features (B, T, 80), is_pad (B, T), tokens (B, L) -> CTC logits (B, T', V), is_pad (B, T'), logits (B, L + 1, V)."""
+        """features (B, T, 80), is_pad (B, T), tokens (B, L)
+
+        -> CTC logits (B, T', V), is_pad (B, T'), decoder's logits (B, L + 1, V).
+        """
         memory, is_pad = self.encoder(features, is_pad)
-        edge = torch.full_like(tokens[:, :1], EDGE) if tokens.shape[1] else tokens.new_full((len(tokens), 1), EDGE)
+        edge = tokens.new_full((len(tokens), 1), EDGE)
         return self.to_ctc(memory), is_pad, self.decoder(torch.cat([edge, tokens], dim=1), memory, is_pad)
 
 

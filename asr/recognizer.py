@@ -66,7 +66,9 @@ class Recognizer:
         try:
             model = SpeechTransformer(ModelConfig(**config), len(tokenizer))
         except TypeError as error:
-            raise UserError(f"{folder}/config.json does not describe a recogniser ({error}); restore it") from error
+            raise UserError(
+                f"{folder}/config.json does not describe a recogniser ({error}); restore it"
+            ) from error
         load_weights(model, files.state, folder)
         recognizer = cls(model.to(device), tokenizer, heed_ctc)
         recognizer.checksum = files.checksum
@@ -75,9 +77,13 @@ class Recognizer:
     def save(self, folder: Path | str, card: str, training: dict | None = None, half: bool = True) -> Path:
         """Write the model folder that `load` reads."""
         config = asdict(self.model.config) | {"heed_ctc": self.heed_ctc}
-        return save_model(folder, KIND, self.model.state_dict(), config, card, self.tokenizer.as_json(), training, half)
+        return save_model(
+            folder, KIND, self.model.state_dict(), config, card, self.tokenizer.as_json(), training, half
+        )
 
-    def transcribe(self, sound: Path | str | np.ndarray, beam: int = 8, max_seconds: float = 60.0) -> Transcript:
+    def transcribe(
+        self, sound: Path | str | np.ndarray, beam: int = 8, max_seconds: float = 60.0
+    ) -> Transcript:
         """Hear one sentence: a sound file, or samples (S,) at 16 kHz in [-1, 1] (int16 is converted).
 
         beam: the width of the joint search, or 0 for CTC's best path. Raises UserError where the file cannot be
@@ -93,11 +99,15 @@ class Recognizer:
             return Transcript("", seconds=seconds)
         return self._describe(tokens, memory, ctc_logits[0], is_pad, seconds)
 
-    def transcribe_batch(self, clips: list[np.ndarray], beam: int = 8, batch_seconds: float = 120.0) -> list[str]:
+    def transcribe_batch(
+        self, clips: list[np.ndarray], beam: int = 8, batch_seconds: float = 120.0
+    ) -> list[str]:
         """The texts of many clips (S,) at 16 kHz, in their order; clips of similar length share a batch."""
         clips = [as_samples(clip) for clip in clips]
         texts = [""] * len(clips)
-        order = sorted((i for i, clip in enumerate(clips) if self._may_hold_speech(clip)), key=lambda i: len(clips[i]))
+        order = sorted(
+            (i for i, clip in enumerate(clips) if self._may_hold_speech(clip)), key=lambda i: len(clips[i])
+        )
         while order:
             longest = len(clips[order[-1]])
             count = max(int(batch_seconds * SAMPLE_RATE / longest), 1)
@@ -145,7 +155,10 @@ class Recognizer:
         for piece in text.split(" "):
             end = begin + len(piece)
             if piece:
-                start_time, end_time = spans[begin][0] * FRAME_SECONDS, (spans[end - 1][1] + 1) * FRAME_SECONDS
+                start_time, end_time = (
+                    spans[begin][0] * FRAME_SECONDS,
+                    (spans[end - 1][1] + 1) * FRAME_SECONDS,
+                )
                 confidence = float(np.exp(np.mean(scores[begin:end])))
                 words.append(Word(piece, round(start_time, 3), round(min(end_time, seconds), 3), confidence))
             begin = end + 1
@@ -156,7 +169,9 @@ def as_samples(sound: np.ndarray) -> np.ndarray:
     """One clip as float32 (S,) in [-1, 1]. Raises UserError where it is not one."""
     sound = np.asarray(sound)
     if sound.ndim != 1:
-        raise UserError(f"samples of shape {sound.shape} were given, (S,) at {SAMPLE_RATE} Hz, mono, was expected")
+        raise UserError(
+            f"samples of shape {sound.shape} were given, (S,) at {SAMPLE_RATE} Hz, mono, was expected"
+        )
     if sound.dtype == np.int16:
         return sound.astype(np.float32) / 32768
     if not np.issubdtype(sound.dtype, np.floating):

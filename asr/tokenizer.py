@@ -51,6 +51,12 @@ class CharacterTokenizer:
     @classmethod
     def from_json(cls, symbols: Sequence[str]) -> "CharacterTokenizer":
         """Rebuild from vocabulary.json. Raises UserError where it is no list of characters."""
-        if not isinstance(symbols, list) or tuple(symbols[:2]) != SPECIAL or any(len(s) != 1 for s in symbols[2:]):
-            raise UserError(f"the recogniser's vocabulary.json should list {', '.join(SPECIAL)} and single characters")
+        if (
+            not isinstance(symbols, list)
+            or tuple(symbols[:2]) != SPECIAL
+            or any(len(s) != 1 for s in symbols[2:])
+        ):
+            raise UserError(
+                f"the recogniser's vocabulary.json should list {', '.join(SPECIAL)} and single characters"
+            )
         return cls("".join(symbols[2:]))

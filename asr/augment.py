@@ -1,0 +1,85 @@
+"""Training sounds made various: speed, noise, rooms, masks. Everything drawn from the generator that is handed in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asr.audio import FRAME_RATE, N_MELS, SAMPLE_RATE, resample
+
+
+@dataclass
+class Augmentation:
+    speed: bool = True  # one of SPEEDS, changing pitch as well
+    noise: float = 0.5  # probability of added noise ...
+    snr: tuple[float, float] = (5.0, 40.0)  # ... of this signal-to-noise ratio, dB
+    reverb: float = 0.2  # probability of a room ...
+    decay: tuple[float, float] = (0.05, 0.4)  # ... in which sound falls by 60 dB in this time, seconds
+    silence: float = 0.01  # probability that a clip is replaced by noise alone, with no text
+    mel_masks: int = 2  # SpecAugment (Park et al. 2019): stripes of frequency ...
+    mel_width: int = 15  # ... of at most this many channels
+    time_masks: int = 2  # and of time ...
+    time_width: float = 0.25  # ... of at most this many seconds
+
+
+SPEEDS = (0.9, 0.95, 1.0, 1.05, 1.1)  # Ko et al. 2015, in smaller steps
+
+
+def augment(samples: np.ndarray, rng: np.random.Generator, how: Augmentation) -> tuple[np.ndarray, bool]:
+    """One clip (S,) at 16 kHz -> a changed clip (S',), and whether its words are still in it."""
+    if rng.random() < how.silence:
+        return coloured_noise(len(samples), rng) * 10 ** rng.uniform(-3.5, -1.0), False
+    if how.speed:
+        samples = change_speed(samples, SPEEDS[rng.integers(len(SPEEDS))])
+    if rng.random() < how.reverb:
+        samples = in_a_room(samples, rng, rng.uniform(*how.decay))
+    if rng.random() < how.noise:
+        loudness = np.sqrt(np.square(samples).mean()) * 10 ** (-rng.uniform(*how.snr) / 20)
+        samples = samples + loudness * coloured_noise(len(samples), rng)
+    return samples.astype(np.float32, copy=False), True
+
+
+def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
+    """Play samples (S,) `factor` times as fast -> (S / factor,); the pitch moves along."""
+    return samples if factor == 1.0 else resample(samples, round(SAMPLE_RATE * factor))
+
+
+def coloured_noise(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise (count,) of unit RMS whose power falls as 1 / f^a, a drawn between 0 (white) and 2 (brown)."""
+    slope = rng.uniform(0.0, 2.0)
+    size = 1 << max(count - 1, 1).bit_length()  # a power of two, for the transform's sake
+    frequencies = np.arange(1, size // 2 + 2, dtype=np.float32)
+    spectrum = rng.standard_normal((2, size // 2 + 1), dtype=np.float32)
+    noise = np.fft.irfft((spectrum[0] + 1j * spectrum[1]) * frequencies ** (-slope / 2), size)[:count]
+    return (noise / np.sqrt(np.square(noise).mean())).astype(np.float32)
+
+
+def in_a_room(samples: np.ndarray, rng: np.random.Generator, decay: float) -> np.ndarray:
+    """Samples (S,) with the echo of a room: noise that falls by 60 dB in `decay` seconds follows every sound."""
+    length = int(decay * SAMPLE_RATE)
+    echo = rng.standard_normal(length, dtype=np.float32) * 10 ** (
+        -3 * np.arange(length, dtype=np.float32) / length
+    )
+    echo *= rng.uniform(0.1, 0.7) / np.sqrt(np.square(echo).sum())
+    echo[0] = 1.0  # the sound itself
+    size = 1 << (len(samples) + length - 1).bit_length()
+    heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)
+    return heard[: len(samples)].astype(np.float32)
+
+
+def mask_features(features: Tensor, is_pad: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
+    """SpecAugment: set stripes of features (B, T, 80) to their mean, which is 0; is_pad (B, T)."""
+    T = features.shape[1]
+    frames = (~is_pad).sum(dim=1).tolist()
+    hidden = np.zeros((len(frames), T, N_MELS), dtype=bool)
+    for clip, count in zip(hidden, frames, strict=True):
+        for _ in range(how.mel_masks):
+            width = rng.integers(how.mel_width + 1)
+            start = rng.integers(N_MELS - width + 1)
+            clip[:, start : start + width] = True
+        for _ in range(how.time_masks):
+            width = rng.integers(min(int(how.time_width * FRAME_RATE), count // 4) + 1)
+            start = rng.integers(count - width + 1)
+            clip[start : start + width] = True
+    return features.masked_fill(torch.from_numpy(hidden).to(features.device), 0.0)

@@ -1,0 +1,48 @@
+"""Which clips go into which batch."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from asr.audio import SAMPLE_RATE
+from storage.errors import UserError
+
+
+class BatchPlan:
+    """Batches of clips of similar length, of at most `seconds` of sound each, padding included.
+
+    The batch of a step is a function of (lengths, seconds, seed, step) alone. In every epoch the clips are sorted by
+    length, jittered by up to 10 % so that the company changes, cut into batches, and the batches shuffled.
+    """
+
+    def __init__(self, lengths: np.ndarray, seconds: float, seed: int):
+        """lengths (N,) in samples at 16 kHz. Raises UserError where there is none, or a clip exceeds a batch."""
+        if len(lengths) == 0:
+            raise UserError("the training split has no clips; check data.root and data.train")
+        self.lengths, self.limit, self.seed = np.asarray(lengths), int(seconds * SAMPLE_RATE), seed
+        if self.lengths.max() > self.limit:
+            raise UserError(
+                f"the longest clip lasts {self.lengths.max() / SAMPLE_RATE:.1f} s, a batch holds {seconds:g} s: "
+                "raise batch_seconds or lower data.max_seconds"
+            )
+        self._epoch = lru_cache(maxsize=2)(self._plan)
+        self._first = [0]  # the first step of each epoch as far as known
+
+    def batch(self, step: int) -> np.ndarray:
+        """The clips (B,) of `step`."""
+        while self._first[-1] <= step:
+            self._first.append(self._first[-1] + len(self._epoch(len(self._first) - 1)))
+        epoch = int(np.searchsorted(self._first, step, side="right")) - 1
+        return self._epoch(epoch)[step - self._first[epoch]]
+
+    def _plan(self, epoch: int) -> list[np.ndarray]:
+        rng = np.random.default_rng([self.seed, epoch, 0])
+        order = np.argsort(self.lengths * rng.uniform(0.9, 1.1, len(self.lengths)), kind="stable")
+        batches, start, longest = [], 0, 0
+        for i, clip in enumerate(order):
+            longest = max(longest, int(self.lengths[clip]))
+            if longest * (i + 1 - start) > self.limit:
+                batches.append(order[start:i])
+                start, longest = i, int(self.lengths[clip])
+        batches.append(order[start:])
+        return [batches[i] for i in rng.permutation(len(batches))]

@@ -1,0 +1,340 @@
+"""The recogniser's model, losses and decoding: shapes, padding, and exact answers on small cases."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from asr.audio import LogMel, pad_samples
+from asr.augment import Augmentation, augment, mask_features
+from asr.batches import BatchPlan
+from asr.decode import PrefixScorer, align, beam_search, greedy_attention, greedy_ctc
+from asr.losses import attention_loss, ctc_loss, joint_loss
+from asr.model import ModelConfig, SpeechTransformer, subsampled
+from asr.tokenizer import BLANK, EDGE, CharacterTokenizer, normalise
+from storage.errors import UserError
+
+TINY = ModelConfig(
+    width=32, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=64, kernel=5, dropout=0.0
+)
+
+
+def tiny_model(seed: int = 0, vocabulary: int = 30) -> SpeechTransformer:
+    torch.manual_seed(seed)
+    return SpeechTransformer(TINY, vocabulary).eval()
+
+
+def sounds(*seconds: float) -> list[np.ndarray]:
+    """Clips with a melody each, so that no two frames are alike."""
+    clips = []
+    for number, length in enumerate(seconds):
+        t = np.arange(int(16_000 * length)) / 16_000
+        rng = np.random.default_rng(number)
+        pitch = 300 + 200 * np.sin(2 * np.pi * (1 + number) * t)
+        clips.append(
+            (0.3 * np.sin(2 * np.pi * pitch * t) + 0.01 * rng.standard_normal(len(t))).astype(np.float32)
+        )
+    return clips
+
+
+def features_of(clips: list[np.ndarray], extra: int = 0, filler: float = 0.0):
+    """Features and mask of clips, with `extra` more samples of padding that hold `filler`."""
+    samples, lengths = pad_samples(clips)
+    samples = torch.nn.functional.pad(samples, (0, extra))
+    for row, length in zip(samples, lengths, strict=True):
+        row[length:] = filler
+    return LogMel()(samples, lengths)
+
+
+@pytest.mark.parametrize("frames", range(1, 42))
+def test_subsampling_formula(frames):
+    model = tiny_model()
+    is_pad = torch.zeros(1, frames, dtype=torch.bool)
+    x, is_pad = model.encoder.subsample(torch.randn(1, frames, 80), is_pad)
+    assert x.shape[1] == is_pad.shape[1] == subsampled(frames) == -(-frames // 4)
+    assert int(subsampled(torch.tensor(frames))) == x.shape[1]
+    # a clip of that many frames in a longer batch keeps as many real frames
+    padded = torch.arange(60)[None] >= frames
+    assert (~model.encoder.subsample(torch.randn(1, 60, 80), padded)[1]).sum() == x.shape[1]
+
+
+def test_padding_changes_no_encoding():
+    model, clips = tiny_model(), sounds(0.71, 1.30, 0.98)
+    together, pads = model.encoder(*features_of(clips, extra=5000, filler=0.7))
+    for clip, row, is_pad in zip(clips, together, pads, strict=True):
+        alone, alone_pad = model.encoder(*features_of([clip]))
+        assert not alone_pad.any() and (~is_pad).sum() == alone.shape[1]
+        torch.testing.assert_close(row[: alone.shape[1]], alone[0], rtol=1e-4, atol=1e-5)
+
+
+def test_padding_changes_no_loss_and_no_gradient():
+    model, clips = tiny_model(), sounds(0.71, 1.30, 0.98)
+    texts = [[5, 6, 7, 7, 9], [8], [10, 11, 12]]
+
+    def losses(indices, extra_frames=0, extra_tokens=0):
+        features, is_pad = features_of([clips[i] for i in indices], extra=extra_frames)
+        lengths = torch.tensor([len(texts[i]) for i in indices])
+        tokens = torch.full((len(indices), int(lengths.max()) + extra_tokens), 3)
+        for row, i in zip(tokens, indices, strict=True):
+            row[: len(texts[i])] = torch.tensor(texts[i])
+        ctc, frame_pad, logits = model(features, is_pad, tokens)
+        return ctc_loss(ctc, frame_pad, tokens, lengths) + attention_loss(logits, tokens, lengths, 0.1)
+
+    together = losses([0, 1, 2], extra_frames=7000, extra_tokens=4)
+    alone = torch.cat([losses([i]) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    gradients = []
+    for total in (together.sum(), alone.sum()):
+        model.zero_grad()
+        total.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("search", ["ctc", "attention", "beam"])
+def test_padding_changes_no_text(search):
+    model, clips = tiny_model(3), sounds(0.71, 1.30, 0.98)
+
+    def texts(chosen, extra=0):
+        memory, is_pad = model.encoder(*features_of(chosen, extra=extra))
+        ctc = model.to_ctc(memory)
+        if search == "ctc":
+            return greedy_ctc(ctc.log_softmax(-1), is_pad)
+        if search == "attention":
+            return greedy_attention(model.decoder, memory, is_pad)
+        return [h.tokens for h in beam_search(model.decoder, memory, ctc, is_pad, width=3)]
+
+    alone = [texts([clip])[0] for clip in clips]
+    assert texts(clips) == alone
+    assert texts(clips, extra=9000) == alone
+    assert any(alone)
+
+
+def test_dropout_repeats_with_its_seed():
+    config = ModelConfig(**{**vars(TINY), "dropout": 0.5})
+    torch.manual_seed(0)
+    model = SpeechTransformer(config, 30).train()
+    features, is_pad = features_of(sounds(0.5))
+    outputs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        outputs.append(model.encoder(features, is_pad)[0])
+    assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
+
+
+def test_decoder_step_by_step_equals_all_at_once():
+    model = tiny_model()
+    memory, is_pad = model.encoder(*features_of(sounds(0.9, 0.6)))
+    tokens = torch.tensor([[EDGE, 4, 9, 9, 5], [EDGE, 7, 6, 2, 8]])
+    whole = model.decoder(tokens, memory, is_pad)
+    cache = model.decoder.start(memory, is_pad)
+    for position in range(tokens.shape[1]):
+        # two hypotheses a clip, the same text in both
+        logits = model.decoder.step(tokens[:, position, None].expand(2, 2), cache)
+        for hypothesis in range(2):
+            torch.testing.assert_close(logits[:, hypothesis], whole[:, position], rtol=1e-4, atol=1e-5)
+
+
+def ctc_of(log_probs: torch.Tensor, text: tuple[int, ...]) -> float:
+    """Log probability of exactly `text`, summed over every path of log_probs (T, V)."""
+    total = -float("inf")
+    for path in itertools.product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        merged = [c for c, before in zip(path, (BLANK, *path[:-1]), strict=True) if c not in (before, BLANK)]
+        if tuple(merged) == text:
+            total = np.logaddexp(total, sum(log_probs[t, c].item() for t, c in enumerate(path)))
+    return total
+
+
+def test_prefix_scores_equal_sums_over_all_paths():
+    torch.manual_seed(0)
+    frames, vocabulary = 5, 4  # blank, edge, two letters
+    log_probs = torch.randn(2, frames, vocabulary, dtype=torch.float64)
+    log_probs[..., EDGE] = -1e4
+    log_probs = log_probs.log_softmax(-1)
+    is_pad = torch.zeros(2, frames, dtype=torch.bool)
+    is_pad[1, 3:] = True
+    texts = [text for n in range(frames + 1) for text in itertools.product((2, 3), repeat=n)]
+    for clip, real in ((0, 5), (1, 3)):
+        exact = {text: ctc_of(log_probs[clip, :real], text) for text in texts}
+        for prefix in texts:
+            if len(prefix) >= real:
+                continue
+            scorer = PrefixScorer(log_probs, is_pad)
+            state = scorer.start(1)
+            for token in prefix:
+                state = scorer.extend(state, torch.arange(2), torch.tensor([token, token]))
+            scores = scorer.score(state)[clip]
+            assert scores[EDGE].item() == pytest.approx(exact[prefix], abs=1e-9)
+            for token in (2, 3):
+                begun = [p for text, p in exact.items() if text[: len(prefix) + 1] == (*prefix, token)]
+                expected = np.logaddexp.reduce(begun)
+                if expected == -np.inf:
+                    assert scores[token] == -torch.inf
+                else:
+                    assert scores[token].item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_ctc_end_score_equals_torchs_loss_on_a_long_clip():
+    torch.manual_seed(1)
+    logits = 6 * torch.randn(1, 300, 30)
+    is_pad = torch.zeros(1, 300, dtype=torch.bool)
+    text = torch.randint(2, 30, (1, 60))
+    text[0, 10] = text[0, 11]
+    scorer = PrefixScorer(logits.log_softmax(-1), is_pad)
+    state = scorer.start(1)
+    for token in text[0]:
+        state = scorer.extend(state, torch.tensor([0]), token[None])
+    expected = -ctc_loss(logits.double(), is_pad, text, torch.tensor([60]))
+    assert scorer.score(state)[0, EDGE].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def joint_score(model, memory, ctc, is_pad, text: list[int], weight: float) -> float:
+    tokens, lengths = torch.tensor([text], dtype=torch.long), torch.tensor([len(text)])
+    logits = model.decoder(torch.tensor([[EDGE, *text]]), memory, is_pad)
+    attention = -attention_loss(logits, tokens, lengths, 0.0).item()
+    return weight * -ctc_loss(ctc, is_pad, tokens, lengths).item() + (1 - weight) * attention
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_wide_beam_finds_the_best_of_all_texts(weight):
+    model = tiny_model(5, vocabulary=4)
+    memory, is_pad = model.encoder(*features_of(sounds(0.2)))
+    frames = memory.shape[1]
+    ctc = model.to_ctc(memory)
+    ctc[..., EDGE] = -1e4
+    scores = {}
+    for text in (list(t) for n in range(frames + 1) for t in itertools.product((2, 3), repeat=n)):
+        if len(text) + sum(a == b for a, b in zip(text, text[1:], strict=False)) <= frames:
+            scores[tuple(text)] = joint_score(model, memory, ctc, is_pad, text, weight)
+    best = max(scores, key=scores.get)
+    found = beam_search(model.decoder, memory, ctc, is_pad, width=40, ctc_weight=weight)[0]
+    assert tuple(found.tokens) == best
+    assert found.score == pytest.approx(scores[best], abs=1e-3)
+
+
+def test_beam_scores_no_less_than_greedy():
+    for seed in range(4):
+        model = tiny_model(seed)
+        memory, is_pad = model.encoder(*features_of(sounds(0.6, 0.8)))
+        ctc = model.to_ctc(memory)
+        narrow = beam_search(model.decoder, memory, ctc, is_pad, width=1)
+        wide = beam_search(model.decoder, memory, ctc, is_pad, width=8)
+        for clip, (one, many) in enumerate(zip(narrow, wide, strict=True)):
+            rows = slice(clip, clip + 1)
+            assert many.score >= one.score - 1e-6
+            own = joint_score(model, memory[rows], ctc[rows], is_pad[rows], many.tokens, 0.3)
+            assert many.score == pytest.approx(own, abs=1e-3)
+
+
+def test_alignment_and_greedy():
+    vocabulary = 6
+    path = [0, 0, 3, 3, 0, 3, 4, 4, 0]
+    log_probs = torch.full((len(path), vocabulary), -8.0)
+    log_probs[torch.arange(len(path)), torch.tensor(path)] = 0.0
+    log_probs = log_probs.log_softmax(-1)
+    assert greedy_ctc(log_probs[None], torch.zeros(1, len(path), dtype=torch.bool)) == [[3, 3, 4]]
+    assert align(log_probs, [3, 3, 4]) == [(2, 3), (5, 5), (6, 7)]
+    assert align(log_probs, [3] * 6) is None  # eleven frames would be needed
+    assert align(log_probs, []) is None
+
+
+def test_overfits_two_clips():
+    tokenizer = CharacterTokenizer()
+    texts = ["a red bird", "blue wings"]
+    features, is_pad = features_of(sounds(1.0, 1.2))
+    spelt = [tokenizer.encode(text) for text in texts]
+    lengths = torch.tensor([len(ids) for ids in spelt])
+    tokens = torch.tensor(spelt)
+    model = tiny_model().train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    for _ in range(250):
+        ctc, frame_pad, logits = model(features, is_pad, tokens)
+        loss = joint_loss(ctc, frame_pad, logits, tokens, lengths, smoothing=0.0)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+    assert loss.total.item() < 0.05
+    model.eval()
+    memory, frame_pad = model.encoder(features, is_pad)
+    ctc = model.to_ctc(memory)
+    for found in (
+        greedy_ctc(ctc, frame_pad),
+        greedy_attention(model.decoder, memory, frame_pad),
+        [h.tokens for h in beam_search(model.decoder, memory, ctc, frame_pad, width=4)],
+    ):
+        assert [tokenizer.decode(ids) for ids in found] == texts
+
+
+def test_bfloat16_autocast_trains():
+    model = tiny_model().train()
+    features, is_pad = features_of(sounds(0.6, 0.9))
+    tokens, lengths = torch.tensor([[3, 4], [5, 0]]), torch.tensor([2, 1])
+
+    def total():
+        return joint_loss(*model(features, is_pad, tokens), tokens, lengths).total
+
+    exact = total()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = total()
+    assert rough.dtype == torch.float32
+    assert rough.item() == pytest.approx(exact.item(), rel=0.02)
+    rough.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_clip_without_words_has_a_loss():
+    """Noise teaches the model to say nothing."""
+    model = tiny_model()
+    features, is_pad = features_of(sounds(0.6))
+    tokens = torch.zeros(1, 0, dtype=torch.long)
+    loss = joint_loss(*model(features, is_pad, tokens), tokens, torch.tensor([0]))
+    assert all(part.isfinite() for part in loss)
+
+
+def test_tokenizer():
+    tokenizer = CharacterTokenizer()
+    assert normalise("  A grey-blue bird\u2019s TAIL, caf\u00e9; 12 m! ") == "a grey blue bird's tail cafe m"
+    assert tokenizer.decode(tokenizer.encode("It's Red.")) == "it's red"
+    assert len(tokenizer) == 30 and min(tokenizer.encode("abc' z")) > EDGE
+    assert CharacterTokenizer.from_json(tokenizer.as_json()).characters == tokenizer.characters
+    with pytest.raises(UserError, match="vocabulary"):
+        CharacterTokenizer.from_json(["a", "b"])
+
+
+def test_batches_are_a_function_of_the_step():
+    lengths = np.random.default_rng(0).integers(16_000, 96_000, 300)
+    plan = BatchPlan(lengths, 24.0, seed=1)
+    batches = [plan.batch(step) for step in range(120)]
+    again = BatchPlan(lengths, 24.0, seed=1)
+    for step in (97, 3, 119, 0):
+        assert np.array_equal(again.batch(step), batches[step])
+    assert not np.array_equal(BatchPlan(lengths, 24.0, seed=2).batch(0), batches[0])
+    for batch in batches:
+        assert lengths[batch].max() * len(batch) <= 24 * 16_000
+    epoch, seen = 0, []
+    while len(seen) < len(lengths):
+        seen += batches[epoch].tolist()
+        epoch += 1
+    assert sorted(seen) == list(range(len(lengths)))  # an epoch has every clip once
+    with pytest.raises(UserError, match="batch_seconds"):
+        BatchPlan(lengths, 2.0, seed=0)
+    with pytest.raises(UserError, match="no clips"):
+        BatchPlan(np.array([], int), 2.0, seed=0)
+
+
+def test_augmentation_is_a_function_of_its_generator():
+    clip = sounds(1.0)[0]
+    always = Augmentation(noise=1.0, reverb=1.0, silence=0.0)
+    changed = [augment(clip, np.random.default_rng([7, i]), always)[0] for i in (0, 0, 1)]
+    assert np.array_equal(changed[0], changed[1])
+    assert not np.array_equal(changed[0][:8000], changed[2][:8000])
+    assert all(sound.dtype == np.float32 and np.isfinite(sound).all() for sound in changed)
+    assert all(0.85 < len(sound) / len(clip) < 1.15 for sound in changed)
+    noise, is_spoken = augment(clip, np.random.default_rng(0), Augmentation(silence=1.0))
+    assert not is_spoken and len(noise) == len(clip)
+    none = Augmentation(speed=False, noise=0.0, reverb=0.0, silence=0.0)
+    assert np.array_equal(augment(clip, np.random.default_rng(0), none)[0], clip)
+    features, is_pad = features_of(sounds(1.0, 0.4))
+    masked = [mask_features(features, is_pad, np.random.default_rng(3), always) for _ in range(2)]
+    assert torch.equal(*masked) and not torch.equal(masked[0], features)
