@@ -130,10 +130,12 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     return _array(data, dtype, shape, "F" if order == "F" else "C")
 
 
-def _bytes(text: Any, encoding: str = "latin1") -> bytes:
+def _bytes(text: Any = b"", encoding: str = "latin1") -> bytes:
     """Python 2 wrote bytes as strings, and Python 3 writes them so in protocols up to 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes in {encoding!r}")
+    if not isinstance(text, str | bytes | bytearray):  # bytes(10**12) would be a request for memory
+        raise pickle.UnpicklingError("bytes that are none")
     return text.encode("latin1") if isinstance(text, str) else bytes(text)
 
 
@@ -164,6 +166,7 @@ _GLOBALS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Admitted(_Dtype),
     ("numpy", "ndarray"): _Admitted(_Array),
     ("_codecs", "encode"): _Admitted(_bytes),
+    ("__builtin__", "bytes"): _Admitted(_bytes),  # b"" in protocols up to 2
 }
 for _core in ("numpy.core", "numpy._core"):  # the name before and since numpy 2
     _GLOBALS[_core + ".multiarray", "_reconstruct"] = _Admitted(_Array)

@@ -110,6 +110,7 @@ def load_speech(
 
     problems: dict[str, str] = {}
     sound: list[_Clip] = []
+    paths: list[Path] = []
     missing = 0
     for clip in listed:
         if clip.path is None and layout == "ljspeech":
@@ -120,6 +121,7 @@ def load_speech(
             problems[clip.id] = "no transcript"
         else:
             sound.append(clip)
+            paths.append(clip.path)
     if missing == len(listed):
         raise UserError(_no_audio_line(root, split, len(listed), split_by))
 
@@ -128,10 +130,13 @@ def load_speech(
         clips = open_or_pack(
             cache / f"{root.resolve().name}-{split}{'-chapters' if split_by == 'chapters' else ''}",
             fingerprint(
-                layout, VERSION, SAMPLE_RATE, max_seconds, [(c.id, c.path.name, c.bytes) for c in sound]
+                layout,
+                VERSION,
+                max_seconds,
+                [(clip.id, path.name, clip.bytes) for clip, path in zip(sound, paths, strict=True)],
             ),
             len(sound),
-            lambda item: _read_clip(sound[item].path, max_seconds),
+            lambda item: _read_clip(paths[item], max_seconds),
             "int16",
             f"packing {split} speech",
             "clip",
@@ -344,9 +349,10 @@ def _read_clip(path: Path, max_seconds: float) -> np.ndarray | None:
     try:
         with soundfile.SoundFile(path) as file:
             rate, frames = file.samplerate, file.frames
-            if frames > max_seconds * rate:
-                return None
-            sound = file.read(dtype="float32", always_2d=True)  # (S, channels)
+            limit = int(max_seconds * rate)
+            sound = file.read(
+                limit + 1, dtype="float32", always_2d=True
+            )  # (S, channels), never a whole audiobook
     except MemoryError:
         raise
     except Exception as error:  # libsndfile's errors, and those of its wrapper on odd headers
@@ -354,7 +360,9 @@ def _read_clip(path: Path, max_seconds: float) -> np.ndarray | None:
         raise DamagedItem(reason[:80] or "not a sound file") from error
     if not len(sound):
         raise DamagedItem("no sound in it")
-    if len(sound) < frames or _is_cut_short(path):
+    if len(sound) > limit:
+        return None
+    if len(sound) < frames < 2**62 or _is_cut_short(path):  # above: libsndfile's "unknown"
         raise DamagedItem("cut short")
     mono = sound.mean(axis=1)
     if not np.isfinite(mono).all():
