@@ -37,5 +37,7 @@ def realdata() -> Path:
     named = os.environ.get("SAYBIRD_REALDATA")
     folder = Path(named) if named else ROOT.parent / "shared" / "realdata"
     if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set SAYBIRD_REALDATA to the folder that holds birds/ and speech/")
+        pytest.skip(
+            f"no real data at {folder}; set SAYBIRD_REALDATA to the folder that holds birds/ and speech/"
+        )
     return folder

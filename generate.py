@@ -1,0 +1,265 @@
+"""Paint birds from a spoken or written sentence.
+
+    python generate.py --speech samples/red_crown.ogg
+    python generate.py --text "a blue bird with a white belly" --seeds 0-3 --stages --attention
+
+The picture's path is the last line of standard output.
+"""
+
+import argparse
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from storage.errors import UserError, run_cli, suggest
+from storage.files import make_folder, write_atomically
+
+# torch and the models are imported once the command is known to be right: --help and mistakes answer at once
+
+MOST_PICTURES = 64
+LOW_CONFIDENCE = 0.6  # words below it are marked as doubtful
+OUTPUTS = Path("outputs")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one line, with the option that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see generate.py --help")
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        args, rest = self.parse_known_args(argv)
+        if rest:
+            options = [option for action in self._actions for option in action.option_strings]
+            raise UserError(
+                f'"{rest[0]}" is not understood{suggest(rest[0], options)}; see generate.py --help'
+            )
+        return args
+
+
+def parser() -> Parser:
+    p = Parser(description="Paint birds from a spoken or written sentence.", allow_abbrev=False)
+    what = p.add_mutually_exclusive_group(required=True)
+    what.add_argument("--speech", metavar="CLIP", type=Path, help="a sound file: wav, flac, ogg, opus or mp3")
+    what.add_argument("--text", metavar="SENTENCE", help="a sentence, instead of a sound file")
+    p.add_argument("--seeds", default="0-7", help='one picture a seed: "3", "0-7" or "1,5,9" (default 0-7)')
+    p.add_argument(
+        "--out", metavar="PNG", type=Path, help="the picture to write (default outputs/<name>.png)"
+    )
+    p.add_argument("--model", metavar="FOLDER", type=Path, help="painter (default weights/painted-attngan)")
+    p.add_argument("--recognizer", metavar="FOLDER", type=Path, help="(default weights/painted-recognizer)")
+    p.add_argument(
+        "--beam", type=int, help="hypotheses kept while listening; 0 takes the best path (default 8)"
+    )
+    p.add_argument("--stages", action="store_true", help="also write every stage's pictures")
+    p.add_argument("--attention", action="store_true", help="also write where each word was looked at")
+    p.add_argument(
+        "--spectrogram", action="store_true", help="also write the clip's spectrogram with its words"
+    )
+    p.add_argument("--no-caption", action="store_true", help="leave the sentence out of the pictures")
+    return p
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of "3", "0-7", "1,5,9" or a mixture. Raises UserError for anything else, or too many."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
+        if not match:
+            raise UserError(f'--seeds {text}: "{part}" is no seed; expected e.g. 3, 0-7 or 1,5,9')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UserError(f"--seeds {text}: {first}-{last} runs backwards; expected {last}-{first}")
+        if len(seeds) + last - first + 1 > MOST_PICTURES:
+            raise UserError(f"--seeds {text} asks for more than {MOST_PICTURES} pictures; use fewer seeds")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def default_out(speech: Path | None, text: str | None) -> Path:
+    """outputs/<the clip's or the sentence's name>.png"""
+    name = speech.stem if speech else text or ""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return OUTPUTS / f"{slug[:60].rstrip('-') or 'birds'}.png"
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError, before any work is done, where the PNG cannot be written."""
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file in it, e.g. {path / 'birds.png'}")
+    if path.suffix.lower() != ".png":
+        raise UserError(f'--out {path} ends in "{path.suffix}"; pictures are written as .png')
+    if path.exists() and not path.is_file():
+        raise UserError(f"--out {path} is not an ordinary file; choose another path")
+    make_folder(path.parent)
+    probe = path.with_name(f".{path.name[:40]}.probe")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another path with --out") from error
+
+
+class Clock:
+    """Wall time of every step, s."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.steps[name] = self.steps.get(name, 0.0) + time.perf_counter() - start
+
+    def __str__(self) -> str:
+        steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.steps.items())
+        return f"{steps}; {sum(self.steps.values()):.1f} s in all"
+
+
+def say(what: str, text: str) -> None:
+    print(f"{what:<11}{text}", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse(argv)
+    seeds = parse_seeds(args.seeds)
+    if args.text is not None and not args.text.strip():
+        raise UserError('the text is empty; describe a bird, e.g. --text "a red bird with black wings"')
+    if args.beam is not None and not 0 <= args.beam <= 100:
+        raise UserError(f"--beam {args.beam}: expected 0 to 100")
+    if args.speech is None:
+        for given, option in ((args.spectrogram, "--spectrogram"), (args.recognizer, "--recognizer")):
+            if given:
+                raise UserError(f"{option} needs a sound file: give --speech instead of --text")
+    out = args.out or default_out(args.speech, args.text)
+    check_writable(out)
+    clock = Clock()
+    with clock.step("load"):
+        import torch
+
+        from pipeline import PAINTER, RECOGNIZER, SpeechToImage, spectrogram
+        from training.runtime import keep_freed_memory
+
+        keep_freed_memory()
+        torch.set_num_threads(2)
+    samples = None
+    if args.speech is not None:
+        with clock.step("hear"):
+            from asr.audio import load_audio
+
+            samples = load_audio(args.speech)
+    with clock.step("load"):
+        model = SpeechToImage.load(
+            (args.recognizer or RECOGNIZER) if args.speech is not None else None, args.model or PAINTER
+        )
+    assert model.painter is not None
+
+    text, heard = args.text, None
+    if samples is not None:
+        with clock.step("hear"):
+            heard = model.hear(samples, args.beam)
+        if heard.no_speech:
+            raise UserError(f"no speech heard in {args.speech}; record a sentence, or write it: --text")
+        text = heard.text
+        say("heard", f"{_marked(heard)}   (confidence {heard.confidence:.2f})")
+        if any(word.confidence < LOW_CONFIDENCE for word in heard.words):
+            say("", f"? marks words below {LOW_CONFIDENCE}: they may be something else")
+    unknown = model.painter.unknown(text)
+    if unknown:
+        say("unknown", f"{', '.join(unknown)}: never seen in training, painted without")
+    with clock.step("paint"):
+        painting = model.paint(text, seeds)
+    known = len(painting.tokens[0])
+    said = len(model.painter.vocabulary.known(text, limit=10**6))
+    if said > known:
+        say("long", f"only the first {known} of {said} known words are painted")
+    sides = " and ".join(f"{image.shape[-1]} px" for image in painting.images[-1:])
+    say("painted", f"{len(seeds)} bird{'s' * (len(seeds) > 1)} of {sides}, seeds {args.seeds}")
+
+    with clock.step("draw"):
+        import pictures
+
+        name = (args.model or PAINTER).name
+        note = f"{name}, {sides}, seeds {args.seeds}"
+        if heard is not None:
+            note = f"heard in {args.speech.name}, confidence {heard.confidence:.2f}    {note}"
+        caption, note = ("", "") if args.no_caption else (f"“{text}”", note)
+        images = [stage.float().numpy() for stage in painting.images]
+        facts = _facts(text, seeds, name, model.painter.checksum, args, heard)
+
+        def draw(kind: str, make: Callable[[], Any]) -> None:
+            path = out.with_name(f"{out.stem}-{kind}.png") if kind else out
+            _save(make(), path, facts)
+            if kind:
+                say(kind, str(path))
+
+        if args.stages:
+            few = slice(0, 8)
+            draw(
+                "stages", lambda: pictures.stages([stage[few] for stage in images], seeds[few], caption, note)
+            )
+        if args.attention:
+            if not painting.attention:
+                raise UserError(f"{name} has one stage, which attends to no words; leave out --attention")
+            maps = painting.attention[-1][0, :known].float().numpy()
+            draw(
+                "attention",
+                lambda: pictures.attention(images[-1][0], maps, painting.tokens[0], caption, note),
+            )
+        if args.spectrogram and heard is not None and samples is not None:
+            words = [
+                pictures.Span(word.text, word.start, word.end, word.confidence >= LOW_CONFIDENCE)
+                for word in heard.words
+            ]
+            what = (
+                "" if args.no_caption else f"{args.speech.name}: log-mel energies, doubtful words in orange"
+            )
+            draw(
+                "spectrogram",
+                lambda: pictures.spectrogram(spectrogram(samples), heard.seconds, words, what),
+            )
+        draw("", lambda: pictures.grid(list(images[-1]), caption, note))
+    say("time", str(clock))
+    print(out)
+    return 0
+
+
+def _marked(heard: Any) -> str:
+    """The transcript, doubtful words with their confidence."""
+    return " ".join(
+        word.text if word.confidence >= LOW_CONFIDENCE else f"{word.text}?({word.confidence:.2f})"
+        for word in heard.words
+    )
+
+
+def _facts(
+    text: str, seeds: list[int], name: str, checksum: str, args: argparse.Namespace, heard: Any
+) -> dict[str, str]:
+    """What is stored in the PNG, so that it can be painted again."""
+    facts = {
+        "Software": "saybird",
+        "text": text,
+        "seeds": ",".join(map(str, seeds)),
+        "model": name,
+        "model sha256": checksum,
+    }
+    if heard is not None:
+        facts |= {"speech": args.speech.name, "confidence": f"{heard.confidence:.4f}"}
+    return facts
+
+
+def _save(image: Any, path: Path, facts: dict[str, str]) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, value in facts.items():
+        info.add_text(key, value)
+    write_atomically(path, lambda beside: image.save(beside, format="PNG", pnginfo=info))
+
+
+if __name__ == "__main__":
+    run_cli(main)

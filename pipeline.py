@@ -1,0 +1,83 @@
+"""The line from sound to picture, as one object: generate.py, evaluate.py and any page call this."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from storage.errors import UserError
+from t2i.painter import Painter, Paintings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from asr.recognizer import Recognizer, Transcript
+
+RECOGNIZER = Path("weights/painted-recognizer")
+PAINTER = Path("weights/painted-attngan")
+AT_ONCE = 16  # pictures painted together; more gain no speed and cost memory
+
+
+def released(folder: Path | str) -> Path:
+    """`folder` as it is given, or, where it is relative and not here, the one beside this file."""
+    folder = Path(folder)
+    beside = Path(__file__).resolve().parent / folder
+    return beside if not folder.exists() and beside.exists() else folder
+
+
+@dataclass
+class SpeechToImage:
+    """Hears a sentence and paints it. Either half may be left out."""
+
+    recognizer: "Recognizer | None"
+    painter: Painter | None
+
+    @classmethod
+    def load(
+        cls, recognizer: Path | str | None = RECOGNIZER, painter: Path | str | None = PAINTER
+    ) -> "SpeechToImage":
+        """Load the model folders; None leaves that half out. Raises UserError as `load_model` does."""
+        heard = None
+        if recognizer is not None:
+            from asr.recognizer import Recognizer  # a text alone needs no audio libraries
+
+            heard = Recognizer.load(released(recognizer))
+        return cls(heard, None if painter is None else Painter.load(released(painter)))
+
+    def hear(self, sound: "Path | str | np.ndarray", beam: int | None = None) -> "Transcript":
+        """A sound file, or samples (S,) at 16 kHz in [-1, 1], -> Transcript. beam: hypotheses kept, None for the
+        recogniser's default.
+
+        Raises UserError where the file cannot be read.
+        """
+        if self.recognizer is None:
+            raise UserError("no recognizer was loaded; name its folder: SpeechToImage.load(recognizer=...)")
+        return self.recognizer.transcribe(sound, **({} if beam is None else {"beam": beam}))
+
+    def paint(self, text: str, seeds: Sequence[int]) -> Paintings:
+        """A sentence, B seeds -> Paintings of B pictures. Raises UserError for a sentence without a known word."""
+        if self.painter is None:
+            raise UserError("no painter was loaded; name its folder: SpeechToImage.load(painter=...)")
+        parts = [
+            self.painter.paint([text] * len(some), some)
+            for some in (seeds[i : i + AT_ONCE] for i in range(0, len(seeds), AT_ONCE))
+        ]
+        return Paintings(
+            tuple(torch.cat(stage) for stage in zip(*(part.images for part in parts), strict=True)),
+            tuple(torch.cat(stage) for stage in zip(*(part.attention for part in parts), strict=True)),
+            [words for part in parts for words in part.tokens],
+        )
+
+
+def spectrogram(samples: "np.ndarray") -> "np.ndarray":
+    """Samples (S,) at 16 kHz -> log-mel energies (80, T), nats above the loudest, at least -80 dB, a frame 10 ms.
+
+    The recogniser's features before their normalisation, which would hide the formants from the eye.
+    """
+    from asr.audio import DYNAMIC_RANGE, SMALLEST_POWER, WINDOW, LogMel
+
+    sound = torch.nn.functional.pad(torch.from_numpy(samples), (0, max(WINDOW - len(samples), 0)))
+    log = LogMel().mel(sound).clamp(min=SMALLEST_POWER).log()  # (80, T)
+    return (log - log.max()).clamp(min=-DYNAMIC_RANGE).numpy()
