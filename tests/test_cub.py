@@ -154,7 +154,7 @@ def test_grey_cmyk_and_palette_become_rgb(birds_root, tmp_path):
 
 
 def test_captions_are_the_first_ten_usable_lines_as_written(tmp_path):
-    lines = ["A Red bird; it's small.", "", "  ", "...", "a bird\ufffd\ufffdwith wings"] + [
+    lines = ["A Red bird; it's small.", "", "...", "a bird\ufffd\ufffdwith wings"] + [
         f"line {i}" for i in range(20)
     ]
     (tmp_path / "a.txt").write_bytes("\r\n".join(lines).encode() + b"\nbad \xff byte")

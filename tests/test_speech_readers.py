@@ -135,7 +135,7 @@ def test_librispeech(tmp_path, cache):
     assert train.lengths.tolist() == [8000] * 4
     assert load_speech(root, "test-clean", cache, layout="librispeech").speakers == ["61", "61"]
     with pytest.raises(
-        UserError, match='no split "test-claen".*did you mean "test-clean".*test-clean, train-clean-100'
+        UserError, match='no split "test-claen".*mean "test-clean".*test-clean, train-clean-100'
     ):
         load_speech(root, "test-claen", cache)
 
