@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 import torch
 import torch.nn.functional as F
 
+from data.captions import COLOURS, PARTS
 from data.cub import Birds
-from data.painted import COLOURS, PARTS, read_parts
 from data.sampling import bird_batch, to_unit
-from data.sets import BirdData, open_birds
+from data.sets import BirdData, open_birds, read_parts
 from storage.errors import run_cli
 from storage.model_folder import save_model
 from t2i.part_classifier import PartClassifier, PartClassifierConfig

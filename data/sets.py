@@ -1,9 +1,12 @@
 """Which set of birds to use and where it lies; painted birds are made on the way."""
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.captions import PARTS
 from data.cub import Birds, load_birds
+from storage.errors import UserError
 
 
 @dataclass
@@ -20,5 +23,20 @@ def open_birds(config: BirdData, split: str, size: int) -> Birds:
         from data.prepare import ensure_painted_birds
 
         root = Path(config.root)
+        if root.name != "painted_birds":
+            raise UserError(
+                f"data.root={root}: painted birds lie in a folder named painted_birds; or set data.painted=false"
+            )
         ensure_painted_birds(root.parent, splits=(split,))
     return load_birds(Path(config.root), split, size, Path(config.cache), config.on_damaged)  # type: ignore[arg-type]
+
+
+def read_parts(root: Path | str) -> dict[str, dict[str, str]]:
+    """The true colours of painted birds: picture's name -> {part: colour}. Raises UserError where they are not told."""
+    path = Path(root) / "parts.csv"
+    if not path.is_file():
+        raise UserError(
+            f"no {path}: only painted birds know the colours of their parts; use data=painted_birds"
+        )
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["name"]: {part: row[part] for part in PARTS} for row in csv.DictReader(file)}

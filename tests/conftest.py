@@ -41,3 +41,28 @@ def realdata() -> Path:
             f"no real data at {folder}; set SAYBIRD_REALDATA to the folder that holds birds/ and speech/"
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few painted birds, spoken captions and an untrained DAMSM: painted_birds/, spoken_captions/, damsm/."""
+    from dataclasses import asdict
+
+    from data.cub import load_birds
+    from data.prepare import ensure_painted_birds, ensure_spoken_captions
+    from storage.model_folder import save_model
+    from t2i.damsm import Damsm, DamsmConfig
+    from t2i.vocabulary import Vocabulary
+
+    folder = tmp_path_factory.mktemp("world")
+    sizes = {"train_species": 12, "train_pictures": 2, "test_species": 6, "test_pictures": 1}
+    birds = ensure_painted_birds(folder, settings=sizes)
+    ensure_spoken_captions(folder, settings={"train": 24, "val": 4, "test": 4, "test_voices": 4})
+    captions = [c for cs in load_birds(birds, "train", 64, birds / "cache").captions for c in cs]
+    config = DamsmConfig(embedding=16, word_width=8, image_width=4, image_size=64)
+    torch.manual_seed(0)
+    model = Damsm(config, Vocabulary.build(captions))
+    save_model(
+        folder / "damsm", model.kind, model.state_dict(), asdict(config), "# card", model.vocabulary.words
+    )
+    return folder
