@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Trains every model of the demo from nothing and measures them:
+#
+#     recipes/painted_birds.sh quick
+#
+# Stopped or killed, the same command goes on: every stage resumes itself and is over at once when complete.
+# Runs lie in runs/, the finished models go to weights/, the figures to results/. RECIPE_PYTHON names another Python.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+size="${1:-}"
+if [[ $# -ne 1 || "$size" != quick ]]; then
+  echo "usage: recipes/painted_birds.sh quick" >&2
+  exit 2
+fi
+python="${RECIPE_PYTHON:-.venv/bin/python}"
+[[ -x "$python" ]] || python=python3
+
+# stage, minutes on two cores, what it does
+stages=(
+  "birds       2  draw the painted birds"
+  "voices      3  speak their captions"
+  "parts       2  train the part-colour classifier"
+  "damsm       9  train the text and image encoders (DAMSM)"
+  "recognizer 13  train the recogniser"
+  "attngan    22  train the generator (AttnGAN, 64 and 128 px)"
+  "release     1  copy the models to weights/"
+  "measure     4  measure them on the test set"
+)
+
+run_of() { echo "${1}_painted_$size"; }
+
+birds()      { "$python" -m data.prepare painted_birds; }
+voices()     { "$python" -m data.prepare spoken_captions; }
+parts()      { "$python" train_classifier.py experiment="$(run_of parts)" run.name="$(run_of parts)"; }
+damsm()      { "$python" train_encoder.py experiment="$(run_of damsm)" run.name="$(run_of damsm)"; }
+recognizer() { "$python" train_asr.py experiment="$(run_of recognizer)" run.name="$(run_of recognizer)"; }
+attngan()    {
+  "$python" train_gan.py experiment="$(run_of attngan)" run.name="$(run_of attngan)" \
+    encoder="runs/$(run_of damsm)/model"
+}
+release()    {
+  local model beside
+  for model in parts damsm recognizer attngan; do
+    beside="weights/.painted-$model.new"
+    mkdir -p weights
+    rm -rf "$beside"
+    cp -R "runs/$(run_of "$model")/model" "$beside"  # whole before the released one goes
+    rm -rf "weights/painted-$model"
+    mv "$beside" "weights/painted-$model"
+  done
+  ls -d weights/painted-*
+}
+measure()    {
+  local metric
+  mkdir -p results
+  for metric in part_colours r_precision is fid kid wer cer; do
+    "$python" evaluate.py --metric "$metric"
+  done
+}
+
+clock() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+planned=0
+for stage in "${stages[@]}"; do
+  read -r _ minutes _ <<< "$stage"
+  planned=$((planned + minutes * 60))
+done
+echo "$size: ${#stages[@]} stages, about $((planned / 60)) minutes on two cores"
+
+begin=$SECONDS left=$planned worked=0 expected=0 number=0
+for stage in "${stages[@]}"; do
+  read -r name minutes what <<< "$stage"
+  number=$((number + 1))
+  # the table's minutes, at the pace of the stages that have had work to do
+  estimate=$((expected > 0 ? left * worked / expected : left))
+  echo
+  echo "== stage $number/${#stages[@]}: $what | elapsed $(clock $((SECONDS - begin))) | left about $(clock $estimate)"
+  start=$SECONDS
+  "$name"
+  took=$((SECONDS - start))
+  left=$((left - minutes * 60))
+  if ((took * 6 > minutes * 60)); then  # less was no work: it was complete already
+    worked=$((worked + took)) expected=$((expected + minutes * 60))
+  fi
+done
+echo
+echo "done in $(clock $((SECONDS - begin))): models in weights/, figures in results/"
