@@ -1,0 +1,750 @@
+"""Measure models: `evaluate.py --metric is|fid|kid|r_precision|wer|cer|part_colours`.
+
+    python evaluate.py --metric part_colours
+    python evaluate.py --metric part_colours --from transcript --samples 200
+    python evaluate.py --metric fid --data datasets/cub --model runs/cub/model --network mobilenet_v2.safetensors
+
+Without other arguments it measures the released models on the test split of the painted birds, which is made on the
+way. The table and the protocol go to standard output and, as JSON, to results/; progress goes to standard error.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from storage.errors import UserError, run_cli, suggest
+from storage.files import make_folder, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from data.cub import Birds
+    from t2i.painter import Painter
+    from t2i.part_classifier import PartClassifier
+
+# torch and the models are imported once the command is known to be right: --help and mistakes answer at once
+
+PAINTED, SPOKEN = "painted_birds", "spoken_captions"
+PICTURE_METRICS = ("is", "fid", "kid", "r_precision", "part_colours")
+SPEECH_METRICS = ("wer", "cer")
+IS_HEADS = ("body", "wings")  # whose joint colour is the class of a painted bird
+SPLITS_OF_IS = 10
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
+CANDIDATES, GROUPS = 100, 10  # of R-precision
+CLIPS_AT_ONCE = 64
+
+
+@dataclass
+class Row:
+    """A line of the table: a name, its value and how sure it is."""
+
+    name: str
+    value: float
+    interval: dict[str, Any] | None = None  # {"std": ..., "of": ...} or {"low": ..., "high": ..., "of": ...}
+
+
+@dataclass
+class Result:
+    """rows[0] is the figure that was asked for; `real` the same measure of real pictures, None where it has none."""
+
+    rows: list[Row]
+    real: Row | None
+    protocol: dict[str, Any]
+    chance: float | None = None
+    parts: dict[str, Any] = field(default_factory=dict)  # a breakdown, by name
+
+
+# --- the command line ------------------------------------------------------------------------------------------
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are one line, with the option that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see evaluate.py --help")
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        args, rest = self.parse_known_args(argv)
+        if rest:
+            options = [option for action in self._actions for option in action.option_strings]
+            raise UserError(
+                f'"{rest[0]}" is not understood{suggest(rest[0], options)}; see evaluate.py --help'
+            )
+        return args
+
+
+def parser() -> Parser:
+    p = Parser(
+        description="Measure models; without options the released ones, on painted birds.", allow_abbrev=False
+    )
+    p.add_argument("--metric", required=True, metavar="|".join(PICTURE_METRICS + SPEECH_METRICS))
+    p.add_argument(
+        "--model", metavar="FOLDER", type=Path, default=Path("weights/painted-attngan"), help="painter"
+    )
+    p.add_argument("--encoder", metavar="FOLDER", type=Path, default=Path("weights/painted-damsm"),
+                   help="DAMSM that ranks captions for r_precision")  # fmt: skip
+    p.add_argument("--classifier", metavar="FOLDER", type=Path, default=Path("weights/painted-parts"),
+                   help="part-colour classifier: part_colours, and is, fid, kid of painted birds")  # fmt: skip
+    p.add_argument("--recognizer", metavar="FOLDER", type=Path, default=Path("weights/painted-recognizer"))
+    p.add_argument("--network", metavar="FILE", type=Path,
+                   help="safetensors of mobilenet_v2, squeezenet1_1 or inception_v3, for is, fid and kid")  # fmt: skip
+    p.add_argument("--data", default=PAINTED, metavar="NAME|FOLDER", help="birds in the layout of CUB")
+    p.add_argument("--speech", default=SPOKEN, metavar="NAME|FOLDER", help="LJSpeech or LibriSpeech layout")
+    p.add_argument(
+        "--root", type=Path, default=Path("datasets"), help="where named sets lie (default datasets)"
+    )
+    p.add_argument(
+        "--cache", type=Path, help="where decoded pictures and sound are packed (default: in the set)"
+    )
+    p.add_argument("--skip-damaged", action="store_true", help="leave damaged pictures or clips out")
+    p.add_argument(
+        "--split", help="default test; for speech test, and test_voices beside it where there is one"
+    )
+    p.add_argument("--samples", type=int, help="captions to paint or clips to hear (default: every one once)")
+    p.add_argument("--seed", type=int, default=0, help="of the captions chosen, the noise and the candidates")
+    p.add_argument("--from", dest="source", choices=("caption", "transcript"), default="caption",
+                   help="paint the caption as written, or what the recogniser hears when it is spoken")  # fmt: skip
+    p.add_argument("--batch", type=int, default=32, help="pictures at once; changes time and memory only")
+    p.add_argument("--beam", type=int, default=8, help="of the recogniser; 0 takes CTC's best path")
+    p.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    p.add_argument("--out", type=Path, default=Path("results"), help="folder for the JSON (default results)")
+    p.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parser().parse(argv)
+    check(args)
+    make_folder(args.out)
+    import torch
+
+    from training.runtime import set_up
+
+    args.device = set_up(0, args.device)
+    with torch.inference_mode():
+        result = METRICS[args.metric](args)
+    result.protocol |= {"seed": args.seed, "device": args.device.type, "revision": revision()}
+    value = as_json(args.metric, result)
+    path = args.out / f"{file_name(args)}.json"
+    write_json(path, value)
+    print(table(args.metric, result))
+    print(f"\nstored in {path}")
+    if args.json:
+        print(json.dumps(value, ensure_ascii=False))
+    return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UserError for arguments that cannot be meant, before anything is loaded."""
+    if args.metric not in METRICS:
+        raise UserError(
+            f'no metric "{args.metric}"{suggest(args.metric, METRICS)}: it is {", ".join(METRICS)}'
+        )
+    if args.network and args.metric not in ("is", "fid", "kid"):
+        raise UserError(f"--network serves is, fid and kid; {args.metric} does not use it")
+    if args.network and not args.network.is_file():
+        raise UserError(f"no feature network at {args.network}; name a safetensors file")
+    if args.source == "transcript" and args.metric in SPEECH_METRICS:
+        raise UserError(f"--from transcript is for pictures; {args.metric} always hears speech")
+    if args.samples is not None and args.samples < 2:
+        raise UserError(f"--samples {args.samples}: at least 2 are needed")
+    if args.batch < 1:
+        raise UserError(f"--batch {args.batch}: at least 1 is needed")
+    if not 0 <= args.beam <= 100:
+        raise UserError(f"--beam {args.beam}: expected 0 to 100")
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: expected 0 or more")
+    args.split = args.split or "test"
+    for option in ("model", "encoder", "classifier", "recognizer"):
+        setattr(args, option, released(getattr(args, option)))
+
+
+def released(folder: Path) -> Path:
+    """A folder as it is given, or, where it is relative and not here, the one beside this file."""
+    beside = Path(__file__).resolve().parent / folder
+    return beside if not folder.exists() and beside.exists() else folder
+
+
+# --- one function a metric -------------------------------------------------------------------------------------
+
+
+def inception_score(args: argparse.Namespace) -> Result:
+    from metrics.inception_score import inception_score as score
+
+    probabilities, network = probability_network(args)
+    sample = draw_sample(args)
+    splits = min(SPLITS_OF_IS, len(sample))
+    rows = []
+    for name, images in (("generated", painted(args, sample)), ("real", rendered(args, sample))):
+        mean, std = score(collect(probabilities, images), splits, args.seed)
+        rows.append(Row(name, mean, {"std": std, "of": f"{splits} splits"}))
+    return Result(rows[:1], rows[1], sample.protocol | network | {"splits": splits})
+
+
+def frechet_distance(args: argparse.Namespace) -> Result:
+    from metrics.frechet import frechet_distance as distance
+
+    generated, reference, halves, protocol = feature_sets(args)
+    with few_samples():
+        rows = [Row("generated", distance(generated, reference)), Row("real", distance(*halves))]
+    return Result(rows[:1], rows[1], protocol)
+
+
+def kernel_distance(args: argparse.Namespace) -> Result:
+    from metrics.kernel import kernel_distance as distance
+
+    generated, reference, halves, protocol = feature_sets(args)
+    rows = []
+    for name, a, b in (("generated", generated, reference), ("real", *halves)):
+        # a subset of everything would be the same in every draw and hide how much the estimate varies
+        size = min(KID_SUBSET_SIZE, min(len(a), len(b)) // 2)
+        with few_samples():
+            mean, std = distance(a, b, KID_SUBSETS, size, args.seed)
+        rows.append(Row(name, mean, {"std": std, "of": f"{KID_SUBSETS} subsets of {size}"}))
+    return Result(rows[:1], rows[1], protocol)
+
+
+def r_precision(args: argparse.Namespace) -> Result:
+    from metrics.r_precision import r_precision as precision
+    from t2i.damsm import Damsm
+
+    encoder = Damsm.load(args.encoder).to(args.device)
+    sample = draw_sample(args)
+    captions = with_known_words(sample.captions, encoder.vocabulary)
+    starts = range(0, len(sample), args.batch)
+    sentences = collect(lambda texts: encoder.encode_texts(texts).sentence,
+                        (captions[i : i + args.batch] for i in starts))  # fmt: skip
+    rows = []
+    for name, images in (("generated", painted(args, sample)), ("real", rendered(args, sample))):
+        features = collect(lambda batch: encoder.encode_images(batch)[1], images)
+        with few_samples():
+            found = precision(features, sentences, sample.class_ids, CANDIDATES, GROUPS, args.seed)
+        rows.append(Row(name, found.value, {"std": found.std, "of": f"{GROUPS} groups"}))
+    trainer = sample.painter.training_info.get("encoder")
+    protocol = sample.protocol | {
+        "candidates": f"1 true caption and {CANDIDATES - 1} of other classes, cosine of global features",
+        "encoder": model_entry(args.encoder, encoder.checksum),
+        "encoder trained the generator": None if trainer is None else trainer == encoder.checksum,
+    }
+    return Result(rows[:1], rows[1], protocol, chance=1 / CANDIDATES)
+
+
+def part_colours(args: argparse.Namespace) -> Result:
+    from data.captions import named_colours
+    from metrics.part_colours import part_colour_accuracy
+
+    root = bird_folder(args)
+    if not has_part_truth(root):
+        raise UserError(
+            f"{args.data} has no parts.csv: the colours of its parts are not known and the classifier reads painted "
+            f"birds only; measure r_precision or fid there, or part_colours on {PAINTED}"
+        )
+    classifier = load_classifier(args)
+    sample = draw_sample(args)
+    named = [named_colours(caption) for caption in sample.captions]  # of what was said, not of what was heard
+    rows, found = [], {}
+    for name, images in (("generated", painted(args, sample)), ("real", rendered(args, sample))):
+        read = collect(lambda batch: classifier(batch).argmax(dim=2), images).astype(int)
+        with few_samples():
+            found[name] = part_colour_accuracy(read, named, classifier.parts, classifier.colours, args.seed)
+        rows.append(Row(name, found[name].value, {
+            "low": found[name].low, "high": found[name].high, "of": "95 % bootstrap over pictures"}))  # fmt: skip
+    generated = found["generated"]
+    rows.insert(1, Row("generated, shuffled captions", generated.shuffled))
+    protocol = sample.protocol | {
+        "named colours": generated.named,
+        "classifier": model_entry(args.classifier, classifier.checksum),
+    }
+    parts = {
+        part: {"generated": accuracy, "real": found["real"].parts[part][0], "named": count}
+        for part, (accuracy, count) in generated.parts.items()
+    }
+    return Result(rows[:2], rows[2], protocol, generated.chance, parts)
+
+
+def error_rate(args: argparse.Namespace) -> Result:
+    from asr.recognizer import Recognizer
+    from metrics.error_rates import NORMALISATION, character_error_rate, word_error_rate
+
+    measure = word_error_rate if args.metric == "wer" else character_error_rate
+    recognizer = Recognizer.load(args.recognizer, args.device)
+    root, splits = speech_splits(args)
+    rows, counts = [], {}
+    for split in splits:
+        speech = open_speech(args, root, split)
+        chosen = choose(len(speech), args.samples, args.seed)
+        heard = hear([speech.samples(i) for i in chosen], recognizer, args.beam)
+        found = measure([speech.texts[i] for i in chosen], heard, args.seed)
+        rows.append(Row(split, found.value, {
+            "low": found.low, "high": found.high, "of": "95 % bootstrap over clips"}))  # fmt: skip
+        counts[split] = {
+            "clips": len(chosen),
+            "of": len(speech),
+            "speakers": len({speech.speakers[i] for i in chosen}),
+            "seconds": round(float(sum(speech.lengths[i] for i in chosen)) / 16_000, 1),
+            "words" if args.metric == "wer" else "characters": found.length,
+            "edits": found.edits,
+            "without audio": speech.missing,
+            "too long": speech.too_long,
+            "damaged": len(speech.damaged),
+        }
+    protocol = {
+        "set": set_name(root),
+        "split": args.split,
+        "counts": counts,
+        "recognizer": model_entry(args.recognizer, recognizer.checksum),
+        "beam": args.beam,
+        "normalisation": NORMALISATION,
+        "real": "none: the clips are what they are; no model stands between them and their transcripts",
+    }
+    return Result(rows, None, protocol)
+
+
+METRICS: dict[str, Callable[[argparse.Namespace], Result]] = {
+    "is": inception_score,
+    "fid": frechet_distance,
+    "kid": kernel_distance,
+    "r_precision": r_precision,
+    "part_colours": part_colours,
+    "wer": error_rate,
+    "cer": error_rate,
+}
+
+
+# --- what is measured: pairs of a test picture and one of its captions -----------------------------------------
+
+
+class Sample(NamedTuple):
+    """N pairs: indices (N,) of pictures, a caption of each, what is painted for it, and the seed of its noise."""
+
+    birds: "Birds"
+    painter: "Painter"
+    indices: "np.ndarray"
+    captions: list[str]
+    texts: list[str]
+    noise: list[int]
+    protocol: dict[str, Any]
+
+    @property
+    def class_ids(self) -> "np.ndarray":
+        return self.birds.class_ids[self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def draw_sample(args: argparse.Namespace) -> Sample:
+    """The pairs that a metric measures, a function of the set, --samples and --seed."""
+    import numpy as np
+
+    from t2i.painter import Painter
+
+    painter = Painter.load(args.model).to(args.device)
+    root = bird_folder(args)
+    birds = open_birds(args, root, painter.resolutions[-1])
+    indices = choose(len(birds), args.samples, args.seed)
+    captions, noise = [], []
+    for pair, i in enumerate(indices):
+        rng = np.random.default_rng([args.seed, pair, 1])
+        captions.append(birds.captions[i][rng.integers(len(birds.captions[i]))])
+        noise.append(int(rng.integers(2**31)))
+    protocol: dict[str, Any] = {
+        "set": set_name(root),
+        "split": args.split,
+        "pictures in the split": len(birds),
+        "samples": len(indices),
+        "text": "one caption a picture, drawn by the seed",
+        "model": model_entry(args.model, painter.checksum),
+        "image size": birds.size,
+        "real pictures": "those of the same captions, cut to 1.5 times the bird's box, its centre, not flipped",
+    }
+    spoken = captions
+    if args.source == "transcript":
+        spoken, speech = transcripts(args, captions)
+        protocol |= speech | {"text": "transcript of one spoken caption a picture, drawn by the seed"}
+    texts = with_known_words(spoken, painter.vocabulary)
+    protocol["texts without a known word"] = sum(a != b for a, b in zip(spoken, texts, strict=True))
+    return Sample(birds, painter, indices, captions, texts, noise, protocol)
+
+
+def choose(count: int, samples: int | None, seed: int) -> "np.ndarray":
+    """`samples` of `count` items (all of them once, in order, for None), in shuffled passes over the set."""
+    import numpy as np
+
+    if samples is None:
+        return np.arange(count)
+    passes = [np.random.default_rng([seed, n]).permutation(count) for n in range(-(-samples // count))]
+    return np.concatenate(passes)[:samples]
+
+
+def with_known_words(texts: Sequence[str], vocabulary: Any) -> list[str]:
+    """The texts; one without any word of the vocabulary (nothing was heard, say) becomes a word that says nothing."""
+    nothing = "bird" if not vocabulary.unknown("bird") else vocabulary.words[1]
+    return [text if vocabulary.encode(text, 10**6) else nothing for text in texts]
+
+
+def painted(args: argparse.Namespace, sample: Sample) -> Iterator["Tensor"]:
+    """The painter's pictures of a sample, batch by batch: (B, 3, S, S) in [-1, 1]."""
+    for start in progress(range(0, len(sample), args.batch), "painting", len(sample), args.batch):
+        part = slice(start, start + args.batch)
+        yield sample.painter.paint(sample.texts[part], sample.noise[part]).images[-1]
+
+
+def rendered(
+    args: argparse.Namespace, sample: Sample, indices: "np.ndarray | None" = None
+) -> Iterator["Tensor"]:
+    """The real pictures of a sample, or those of `indices`, batch by batch: (B, 3, S, S) in [-1, 1]."""
+    from data.sampling import to_unit
+
+    indices = sample.indices if indices is None else indices
+    for start in progress(range(0, len(indices), args.batch), "real pictures", len(indices), args.batch):
+        yield to_unit(sample.birds.batch(indices[start : start + args.batch], None).to(args.device))
+
+
+def collect(function: Callable[[Any], "Tensor"], batches: Iterable[Any]) -> "np.ndarray":
+    """function(batch) (B, ...) of every batch -> (N, ...), float64."""
+    import numpy as np
+
+    return np.concatenate([function(batch).double().cpu().numpy() for batch in batches])
+
+
+def progress(starts: range, what: str, total: int, batch: int) -> Iterator[int]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=what, unit="", dynamic_ncols=True, file=sys.stderr) as bar:
+        for start in starts:
+            yield start
+            bar.update(min(batch, total - start))
+
+
+@contextmanager
+def few_samples() -> Iterator[None]:
+    """A score's complaint about its arrays, told as a user's mistake."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{error}; measure more pictures (--samples) or a larger set") from error
+
+
+# --- networks that read pictures -------------------------------------------------------------------------------
+
+
+def feature_sets(
+    args: argparse.Namespace,
+) -> tuple["np.ndarray", "np.ndarray", tuple["np.ndarray", "np.ndarray"], dict[str, Any]]:
+    """Features (N, D) of generated pictures, (M, D) of all real ones of the split, these in two halves; protocol."""
+    import numpy as np
+
+    features, network = feature_network(args)
+    sample = draw_sample(args)
+    generated = collect(features, painted(args, sample))
+    reference = collect(features, rendered(args, sample, np.arange(len(sample.birds))))
+    order = np.random.default_rng(args.seed).permutation(len(reference))
+    halves = (reference[order[::2]], reference[order[1::2]])
+    protocol = sample.protocol | network | {
+        "reference": f"all {len(reference)} pictures of the split",
+        "real pictures": f"one random half of the reference ({len(halves[0])}) against the other ({len(halves[1])})",
+    }  # fmt: skip
+    return generated, reference, halves, protocol
+
+
+def feature_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
+    """images (B, 3, S, S) -> (B, D), and which network that is."""
+    if args.network is None:
+        classifier = painted_classifier(args)
+        name = "part classifier of painted birds, its last hidden layer, 256-d"
+        return classifier.features, {"network": network_entry(name, classifier.checksum, classifier.size)}
+    from t2i.feature_networks import load_feature_network
+
+    network = load_feature_network(args.network).to(args.device)
+    return network.features, {"network": network_entry(network.name, network.checksum, network.size)}
+
+
+def probability_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
+    """images (B, 3, S, S) -> class probabilities (B, K), and which network and classes these are."""
+    if args.network is None:
+        classifier = painted_classifier(args)
+        heads = [classifier.parts.index(part) for part in IS_HEADS]
+        count = len(classifier.colours)
+
+        def joint(images: "Tensor") -> "Tensor":
+            first, second = (classifier(images)[:, heads].double().softmax(dim=2)).unbind(
+                dim=1
+            )  # (B, K) each
+            return (first[:, :, None] * second[:, None, :]).flatten(1)
+
+        entry = network_entry("part classifier of painted birds", classifier.checksum, classifier.size)
+        return joint, {"network": entry, "classes": f"{count**2}: colour of the {' x colour of the '.join(IS_HEADS)}, "
+                       "the product of two heads"}  # fmt: skip
+    from t2i.feature_networks import load_feature_network
+
+    network = load_feature_network(args.network).to(args.device)
+    if network.classifier is None:
+        raise UserError(
+            f"{network.name} has no class probabilities; use mobilenet_v2 or squeezenet1_1 for is"
+        )
+    return lambda images: network.probabilities(images).double(), {
+        "network": network_entry(network.name, network.checksum, network.size),
+        "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds",
+    }
+
+
+def painted_classifier(args: argparse.Namespace) -> "PartClassifier":
+    """The part classifier, where the pictures are such that its answers mean something."""
+    if not has_part_truth(bird_folder(args)):
+        raise UserError(
+            f"the part classifier reads painted birds only; measure {args.data} in another network: "
+            "--network mobilenet_v2.safetensors"
+        )
+    return load_classifier(args)
+
+
+def load_classifier(args: argparse.Namespace) -> "PartClassifier":
+    from t2i.part_classifier import PartClassifier
+
+    return PartClassifier.load(args.classifier).to(args.device)
+
+
+def network_entry(name: str, checksum: str, size: int) -> dict[str, Any]:
+    return {"name": name, "sha256": checksum, "reads at": f"{size} px, resized bilinearly with antialiasing"}
+
+
+def model_entry(folder: Path, checksum: str) -> dict[str, str]:
+    return {"name": model_name(folder), "sha256": checksum}
+
+
+def model_name(folder: Path) -> str:
+    """ "painted-attngan" of weights/painted-attngan, "cub" of runs/cub/model."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "model" else folder.name
+
+
+# --- data sets -------------------------------------------------------------------------------------------------
+
+
+def bird_folder(args: argparse.Namespace) -> Path:
+    """The set named or located by --data; painted birds are made where they are missing."""
+    if args.data == PAINTED:
+        from data.prepare import ensure_painted_birds
+
+        return ensure_painted_birds(
+            args.root, splits=(check_split(args.split, ("train", "test"), args.data),)
+        )
+    return located(args.data, args.root, "--data", PAINTED)
+
+
+def check_split(split: str, splits: Sequence[str], where: str) -> str:
+    if split not in splits:
+        raise UserError(
+            f'no split "{split}" in {where}{suggest(split, splits)}: there are {", ".join(splits)}'
+        )
+    return split
+
+
+def located(given: str, root: Path, option: str, made_here: str) -> Path:
+    """A folder, or the name of one under `root`."""
+    for folder in (Path(given), root / given):
+        if folder.is_dir():
+            return folder
+    there = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    known = sorted({made_here, *there})
+    raise UserError(
+        f"no set {given}{suggest(given, known)}: {option} takes a folder, or one of {', '.join(known)}"
+    )
+
+
+def open_birds(args: argparse.Namespace, root: Path, size: int) -> "Birds":
+    from data.cub import load_birds
+
+    return load_birds(root, args.split, size, cache_of(args, root), "skip" if args.skip_damaged else "error")
+
+
+def cache_of(args: argparse.Namespace, root: Path) -> Path:
+    """--cache, or a folder in the set, or, where the set is elsewhere, one of its name under --root."""
+    if args.cache:
+        return args.cache
+    inside = args.root.resolve() in root.resolve().parents
+    return root / "cache" if inside else args.root / "cache" / root.resolve().name
+
+
+def has_part_truth(root: Path) -> bool:
+    return (root / "parts.csv").is_file()
+
+
+def set_name(root: Path) -> str:
+    return root.resolve().name
+
+
+def speech_splits(args: argparse.Namespace) -> tuple[Path, list[str]]:
+    """The set of --speech and the splits to hear: the one asked for, and voices never trained on beside test."""
+    if args.speech == SPOKEN:
+        from data.prepare import ensure_spoken_captions
+
+        check_split(args.split, ("train", "val", "test", "test_voices"), args.speech)
+        splits = ["test", "test_voices"] if args.split == "test" else [args.split]
+        return ensure_spoken_captions(args.root, splits=tuple(splits)), splits
+    root = located(args.speech, args.root, "--speech", SPOKEN)
+    also = args.split == "test" and (root / "splits" / "test_voices.txt").is_file()
+    return root, [args.split, "test_voices"] if also else [args.split]
+
+
+def open_speech(args: argparse.Namespace, root: Path, split: str) -> Any:
+    from data.speech import load_speech
+
+    return load_speech(root, split, cache_of(args, root), on_damaged="skip" if args.skip_damaged else "error")
+
+
+# --- hearing ---------------------------------------------------------------------------------------------------
+
+
+def transcripts(args: argparse.Namespace, captions: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """What the recogniser hears when the captions are spoken, and how that was done."""
+    from asr.recognizer import Recognizer
+    from data.voices import TRAIN_VOICES
+    from metrics.error_rates import word_error_rate
+
+    recognizer = Recognizer.load(args.recognizer, args.device)
+    spoken = [speak(caption, args.seed, i) for i, caption in enumerate(captions)]
+    heard = hear(spoken, recognizer, args.beam)
+    return heard, {
+        "voices": f"{len(TRAIN_VOICES)} of espeak-ng, those of the recogniser's training",
+        "recognizer": model_entry(args.recognizer, recognizer.checksum),
+        "beam": args.beam,
+        "word error rate of the transcripts": word_error_rate(captions, heard, args.seed).value,
+    }
+
+
+def speak(caption: str, seed: int, index: int) -> "np.ndarray":
+    """A caption in a voice, tempo and pitch drawn by (seed, index): samples (S,) float32 at 16 kHz."""
+    import numpy as np
+    import torch
+    import torchaudio
+
+    from data.voices import PITCHES, RATES, TRAIN_VOICES, synthesize
+
+    rng = np.random.default_rng([seed, index, 2])
+    voice = TRAIN_VOICES[rng.integers(len(TRAIN_VOICES))]
+    samples, rate = synthesize(caption, voice, rng.uniform(*RATES), rng.uniform(*PITCHES))
+    sound = torch.from_numpy(samples.astype(np.float32) / 32768)
+    return torchaudio.functional.resample(sound, rate, 16_000).numpy()
+
+
+def hear(clips: Sequence["np.ndarray"], recognizer: Any, beam: int) -> list[str]:
+    """Clips (S,) at 16 kHz -> transcripts, in their order."""
+    heard: list[str] = []
+    for start in progress(range(0, len(clips), CLIPS_AT_ONCE), "hearing", len(clips), CLIPS_AT_ONCE):
+        heard += recognizer.transcribe_batch(list(clips[start : start + CLIPS_AT_ONCE]), beam=beam)
+    return heard
+
+
+# --- what is told ----------------------------------------------------------------------------------------------
+
+
+def as_json(metric: str, result: Result) -> dict[str, Any]:
+    rows = [vars(row) for row in result.rows]
+    return {
+        "metric": metric,
+        "value": result.rows[0].value,
+        "interval": result.rows[0].interval,
+        "real": result.real.value if result.real else None,
+        "real_interval": result.real.interval if result.real else None,
+        "chance": result.chance,
+        "rows": rows,
+        "parts": result.parts,
+        "protocol": result.protocol,
+    }
+
+
+def table(metric: str, result: Result) -> str:
+    """The figures and the protocol, to be read."""
+    rows = [*result.rows, *([result.real] if result.real else [])]
+    if result.chance is not None:
+        rows.append(Row("chance", result.chance))
+    width = max(len(row.name) for row in rows) + 2
+    lines = [f"{TITLES[metric]}"]
+    lines += [f"  {row.name:<{width}}{shown(metric, row.value):>10}  {spread(metric, row.interval)}".rstrip()
+              for row in rows]  # fmt: skip
+    for part, figures in result.parts.items():
+        told = ", ".join(f"{k} {shown(metric, v) if k != 'named' else v}" for k, v in figures.items())
+        lines.append(f"    {part:<8}{told}")
+    lines.append("protocol")
+    lines += [f"  {key}: {plain(value)}" for key, value in result.protocol.items()]
+    return "\n".join(lines)
+
+
+TITLES = {
+    "is": "Inception Score (higher is better)",
+    "fid": "FID, Frechet distance of features (lower is better)",
+    "kid": "KID, kernel distance of features (lower is better)",
+    "r_precision": "R-precision (higher is better)",
+    "part_colours": "part-colour accuracy (higher is better)",
+    "wer": "word error rate (lower is better)",
+    "cer": "character error rate (lower is better)",
+}
+
+
+def shown(metric: str, value: float) -> str:
+    if metric in ("is", "fid"):
+        return f"{value:.2f}"
+    return f"{value:.5f}" if metric == "kid" else f"{100 * value:.1f} %"
+
+
+def spread(metric: str, interval: dict[str, Any] | None) -> str:
+    if interval is None:
+        return ""
+    if "std" in interval:
+        return f"± {shown(metric, interval['std'])} ({interval['of']})"
+    return f"{shown(metric, interval['low'])} to {shown(metric, interval['high'])} ({interval['of']})"
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(inner)}" for key, inner in value.items())
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "unknown"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def file_name(args: argparse.Namespace) -> str:
+    """<metric>-<model>-<set>-<split>, and what differs from the default."""
+    hears = args.metric in SPEECH_METRICS
+    parts = [
+        args.metric,
+        model_name(args.recognizer if hears else args.model),
+        Path(args.speech if hears else args.data).name,
+        args.split,
+        "transcript" if args.source == "transcript" else "",
+        args.network.stem if args.network else "",
+        f"n{args.samples}" if args.samples else "",
+        f"seed{args.seed}" if args.seed else "",
+    ]
+    return "-".join(part for part in parts if part)
+
+
+def revision() -> str:
+    """The code's commit, "+" where files differ from it; "unknown" outside a repository."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(here), *command], capture_output=True, text=True, check=True, timeout=10
+            )
+            for command in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+if __name__ == "__main__":
+    run_cli(main)
