@@ -20,6 +20,7 @@ from storage.files import make_folder, write_atomically
 # torch and the models are imported once the command is known to be right: --help and mistakes answer at once
 
 MOST_PICTURES = 64
+LONGEST_TEXT = 1000  # characters
 LOW_CONFIDENCE = 0.6  # words below it are marked as doubtful
 OUTPUTS = Path("outputs")
 
@@ -88,15 +89,16 @@ def default_out(speech: Path | None, text: str | None) -> Path:
 
 def check_writable(path: Path) -> None:
     """Raise UserError, before any work is done, where the PNG cannot be written."""
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file in it, e.g. {path / 'birds.png'}")
-    if path.suffix.lower() != ".png":
-        raise UserError(f'--out {path} ends in "{path.suffix}"; pictures are written as .png')
-    if path.exists() and not path.is_file():
-        raise UserError(f"--out {path} is not an ordinary file; choose another path")
-    make_folder(path.parent)
-    probe = path.with_name(f".{path.name[:40]}.probe")
     try:
+        if path.is_dir():
+            raise UserError(f"--out {path} is a folder; name a file in it, e.g. {path / 'birds.png'}")
+        if path.suffix.lower() != ".png":
+            raise UserError(f'--out {path} ends in "{path.suffix}"; pictures are written as .png')
+        if path.exists() and not path.is_file():
+            raise UserError(f"--out {path} is not an ordinary file; choose another path")
+        make_folder(path.parent)
+        # as long as the temporary names beside the longest picture that may be asked for
+        probe = path.with_name(f".{path.stem}-spectrogram.png.probe")
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -127,8 +129,14 @@ def say(what: str, text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse(argv)
     seeds = parse_seeds(args.seeds)
-    if args.text is not None and not args.text.strip():
-        raise UserError('the text is empty; describe a bird, e.g. --text "a red bird with black wings"')
+    if args.text is not None:
+        args.text = " ".join(args.text.split())
+        if not args.text:
+            raise UserError('the text is empty; describe a bird, e.g. --text "a red bird with black wings"')
+        if len(args.text) > LONGEST_TEXT:
+            raise UserError(
+                f"the text has {len(args.text)} characters; one sentence of at most {LONGEST_TEXT}"
+            )
     if args.beam is not None and not 0 <= args.beam <= 100:
         raise UserError(f"--beam {args.beam}: expected 0 to 100")
     if args.speech is None:
@@ -170,7 +178,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             say("", f"? marks words below {LOW_CONFIDENCE}: they may be something else")
     unknown = model.painter.unknown(text)
     if unknown:
-        say("unknown", f"{', '.join(unknown)}: never seen in training, painted without")
+        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+        say("unknown", f"{', '.join(unknown[:10])}{more}: not in the painter's vocabulary, painted without")
     with clock.step("paint"):
         painting = model.paint(text, seeds)
     known = len(painting.tokens[0])
