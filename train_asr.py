@@ -85,7 +85,7 @@ def main() -> None:
     model = SpeechTransformer(config.model, len(tokenizer)).to(device)
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay
+        model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
     )
     front_end = LogMel().to(device)
     if state:
@@ -125,7 +125,13 @@ def main() -> None:
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             update_ema(average, model, step, config.ema)
-            run.log(step, loss=loss.total, ctc=loss.ctc, attention=loss.attention, gradient=norm)
+            run.log(
+                step,
+                loss=loss.total.detach(),
+                ctc=loss.ctc.detach(),
+                attention=loss.attention.detach(),
+                gradient=norm,
+            )
             if run.due(step, config.run.sample_every):
                 scores = evaluate(recognizer, validation_set, 0, config.validation_clips)
                 run.record(step, validation_wer=scores["wer"], validation_cer=scores["cer"])
@@ -163,10 +169,10 @@ def open_speech(config: SpeechData, split: str) -> SpeechSet:
 
 
 def fits(speech: SpeechSet, i: int, tokenizer: CharacterTokenizer) -> bool:
-    """Whether CTC can spell clip i's text in its frames, even at the fastest speed of the augmentation."""
+    """Whether CTC can spell clip i's text in its frames, one for each character and one more in a doubled one."""
     tokens = tokenizer.encode(speech.texts[i])
     needed = len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
-    return 0 < needed <= subsampled(count_frames(int(speech.lengths[i] / 1.15)))
+    return 0 < needed <= subsampled(count_frames(int(speech.lengths[i])))
 
 
 def generator(config: TrainAsr, *numbers: int) -> np.random.Generator:

@@ -77,7 +77,7 @@ def clean(samples: np.ndarray) -> np.ndarray:
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
     """Samples (S,) at `rate` Hz -> float32 (S,) at 16 kHz."""
-    if rate == SAMPLE_RATE:
+    if rate == SAMPLE_RATE or len(samples) == 0:
         return np.ascontiguousarray(samples, dtype=np.float32)
     # The filter's table grows with the reduced ratio: an odd rate such as 44101 Hz would need gigabytes. A ratio
     # of small numbers errs by less than one part in a million.

@@ -1,0 +1,252 @@
+"""The recogniser as a user meets it, and its trainer: folders, transcripts, silence, exact resume."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from asr.losses import joint_loss
+from asr.model import ModelConfig, SpeechTransformer
+from asr.recognizer import Recognizer
+from asr.tokenizer import CharacterTokenizer
+from storage.errors import UserError
+from storage.files import read_json, write_json
+
+RATE = 16_000
+TEXTS = ("a red bird", "blue wings")
+
+
+def melody(number: int, seconds: float) -> np.ndarray:
+    """A sound of its own for each number, with half a second of near silence before and after it."""
+    rng = np.random.default_rng(number)
+    t = np.arange(int(seconds * RATE)) / RATE
+    sound = 0.3 * np.sin(2 * np.pi * (400 * t + 60 * (number + 1) * np.sin(2 * np.pi * t)))
+    sound = np.concatenate([np.zeros(RATE // 2), sound, np.zeros(RATE // 2)])
+    return (sound + 1e-4 * rng.standard_normal(len(sound))).astype(np.float32)
+
+
+CLIPS = [melody(0, 1.0), melody(1, 1.4)]
+
+
+@pytest.fixture(scope="module")
+def trained() -> Recognizer:
+    """A tiny recogniser that knows the two clips by heart."""
+    torch.manual_seed(0)
+    tokenizer = CharacterTokenizer()
+    config = ModelConfig(
+        width=32, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=64, kernel=7, dropout=0.0
+    )
+    recognizer = Recognizer(SpeechTransformer(config, len(tokenizer)), tokenizer)
+    model = recognizer.model.train()
+    from asr.audio import pad_samples
+
+    features, is_pad = recognizer.front_end(*pad_samples(CLIPS))
+    tokens = torch.tensor([tokenizer.encode(text) for text in TEXTS])
+    lengths = torch.tensor([tokens.shape[1]] * 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    for _ in range(300):
+        loss = joint_loss(*model(features, is_pad, tokens), tokens, lengths, smoothing=0.0).total
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+    model.eval()
+    return recognizer
+
+
+def test_transcript_has_words_times_and_confidence(trained):
+    for clip, text in zip(CLIPS, TEXTS, strict=True):
+        heard = trained.transcribe(clip)
+        assert heard.text == text and not heard.no_speech
+        assert [word.text for word in heard.words] == text.split()
+        assert heard.seconds == pytest.approx(len(clip) / RATE)
+        assert heard.confidence > 0.8 and all(0.5 < word.confidence <= 1 for word in heard.words)
+        times = [time for word in heard.words for time in (word.start, word.end)]
+        assert times == sorted(times) and times[0] >= 0 and times[-1] <= heard.seconds
+        assert all(word.end > word.start for word in heard.words)
+
+
+@pytest.mark.parametrize("beam", [0, 1, 8])
+def test_batch_hears_what_each_clip_alone_does(trained, beam):
+    silence = np.zeros(RATE, np.float32)
+    clips = [CLIPS[1], silence, CLIPS[0], melody(5, 2.0)]
+    alone = [trained.transcribe(clip, beam=beam).text for clip in clips]
+    assert alone[:3] == [TEXTS[1], "", TEXTS[0]]
+    assert trained.transcribe_batch(clips, beam=beam) == alone
+    assert trained.transcribe_batch(clips, beam=beam, batch_seconds=0.1) == alone
+    assert trained.transcribe_batch([], beam=beam) == []
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(2 * RATE, np.float32),
+        np.zeros(2 * RATE, np.int16),
+        (1e-4 * np.random.default_rng(0).standard_normal(2 * RATE)).astype(np.float32),
+        np.full(RATE, np.nan, np.float32),
+        np.zeros(10, np.float32),
+        np.zeros(0, np.float32),
+    ],
+    ids=["zeros", "int16", "hiss", "nan", "ten samples", "none"],
+)
+def test_silence_is_no_speech(trained, sound):
+    heard = trained.transcribe(sound)
+    assert heard.no_speech and heard.text == "" and heard.words == [] and heard.confidence == 0
+
+
+def test_only_blanks_are_no_speech(trained):
+    bias = trained.model.to_ctc.bias
+    before = bias.detach().clone()
+    with torch.no_grad():
+        bias[0] += 1000.0
+    try:
+        for beam in (0, 4):
+            assert trained.transcribe(CLIPS[0], beam=beam).no_speech
+    finally:
+        with torch.no_grad():
+            bias.copy_(before)
+
+
+def test_files_and_arrays_agree(trained, tmp_path):
+    soundfile.write(tmp_path / "a.wav", CLIPS[0], RATE, subtype="PCM_16")
+    int16 = (CLIPS[0] * 32767).astype(np.int16)
+    assert trained.transcribe(tmp_path / "a.wav").text == TEXTS[0]
+    assert trained.transcribe(str(tmp_path / "a.wav")).text == TEXTS[0]
+    assert trained.transcribe(int16).text == TEXTS[0]
+    with pytest.raises(UserError, match="no sound file"):
+        trained.transcribe(tmp_path / "b.wav")
+    with pytest.raises(UserError, match="at most 1 second"):
+        trained.transcribe(tmp_path / "a.wav", max_seconds=1.0)
+    with pytest.raises(UserError, match="shape"):
+        trained.transcribe(np.zeros((2, RATE), np.float32))
+    with pytest.raises(UserError, match="int64"):
+        trained.transcribe(np.zeros(RATE, np.int64))
+
+
+def test_saved_and_loaded_hears_the_same(trained, tmp_path):
+    folder = trained.save(tmp_path / "model", "# card\n", {"steps": 300}, half=False)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "vocabulary.json",
+    ]  # fmt: skip
+    loaded = Recognizer.load(folder)
+    assert loaded.transcribe(CLIPS[0]) == trained.transcribe(CLIPS[0])
+    assert len(loaded.checksum) == 64
+    half = Recognizer.load(trained.save(tmp_path / "half", "# card\n"))
+    assert [half.transcribe(clip).text for clip in CLIPS] == list(TEXTS)
+
+
+def test_folder_of_something_else_is_refused(trained, tmp_path):
+    folder = trained.save(tmp_path / "model", "# card\n")
+    header = read_json(folder / "config.json")
+    write_json(folder / "config.json", header | {"kind": "attngan"})
+    with pytest.raises(UserError, match='"attngan"'):
+        Recognizer.load(folder)
+    write_json(folder / "config.json", header | {"config": {**header["config"], "wdth": 3}})
+    with pytest.raises(UserError, match="wdth"):
+        Recognizer.load(folder)
+    write_json(folder / "config.json", header | {"config": {**header["config"], "width": 64}})
+    with pytest.raises(UserError, match="shape"):
+        Recognizer.load(folder)
+    with pytest.raises(UserError, match="no recognizer model"):
+        Recognizer.load(tmp_path / "nowhere")
+
+
+# --- training ---
+
+
+def make_set(root) -> list[str]:
+    """A set in LJSpeech's layout; the overrides that train a tiny model on it."""
+    (root / "wavs").mkdir(parents=True)
+    (root / "splits").mkdir()
+    texts = ["a red bird", "blue wings", "the tail is grey", "it has a bill", "white", "a black head"]
+    with open(root / "metadata.csv", "w", newline="") as file:
+        writer = csv.writer(file, delimiter="|", quoting=csv.QUOTE_NONE)
+        for i in range(12):
+            writer.writerow([f"LJ001-{i:04d}", texts[i % 6], texts[i % 6]])
+            soundfile.write(root / "wavs" / f"LJ001-{i:04d}.wav", melody(i, 0.4 + 0.1 * i), RATE)
+    for split, numbers in (("train", range(8)), ("val", range(8, 10)), ("test", range(10, 12))):
+        (root / "splits" / f"{split}.txt").write_text("".join(f"LJ001-{i:04d}\n" for i in numbers))
+    return [
+        "data=ljspeech", f"data.root={root}", f"data.cache={root / 'cache'}", f"run.root={root / 'runs'}",
+        "run.steps=6", "run.log_every=1", "run.save_every=2", "run.sample_every=3", "run.threads=1", "run.device=cpu",
+        "batch_seconds=6", "warmup=2", "beam=2", "validation_clips=2", "model.width=16", "model.heads=2",
+        "model.encoder_layers=1", "model.decoder_layers=1", "model.feed_forward=32", "model.kernel=3",
+    ]  # fmt: skip
+
+
+KILLED = """
+import os, signal, sys
+import training.run
+log = training.run.Run.log
+def log_and_die(self, step, **values):
+    log(self, step, **values)
+    if step == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+training.run.Run.log = log_and_die
+import train_asr
+train_asr.main()
+"""
+
+
+def measurements(run) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch):
+    import train_asr
+
+    overrides = make_set(tmp_path / "LJ")
+    monkeypatch.setattr(sys, "argv", ["train_asr.py", *overrides, "run.name=whole"])
+    train_asr.main()
+    again = [*overrides, "run.name=killed"]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *again], cwd=root, env=environment, capture_output=True
+    )
+    assert killed.returncode == -9, killed.stderr.decode()
+    monkeypatch.setattr(sys, "argv", ["train_asr.py", *again])
+    train_asr.main()
+
+    runs = tmp_path / "LJ" / "runs"
+    whole, resumed = measurements(runs / "whole"), measurements(runs / "killed")
+    assert resumed == whole  # to the last digit
+    assert [line["step"] for line in whole if "loss" in line] == list(range(6))
+    assert {"validation_wer", "validation_cer", "test_wer"} <= {key for line in whole for key in line}
+    weights = [
+        torch.load(runs / n / "checkpoint.pt", weights_only=True)["average"] for n in ("whole", "killed")
+    ]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+    model = runs / "whole" / "model"
+    assert "WER" in (model / "README.md").read_text()
+    assert read_json(model / "config.json")["training"]["clips"] == 8
+    assert isinstance(Recognizer.load(model).transcribe(melody(0, 0.5)).text, str)
+    train_asr.main()  # complete: nothing to do
+
+
+def test_real_sets_train_two_steps(tmp_path, realdata, monkeypatch):
+    import train_asr
+
+    speech = realdata / "speech"
+    sets = {
+        "ljspeech": (speech / "LJSpeech-1.1", ["data.split_by=chapters", "data.validation=test"]),
+        "librispeech": (speech / "LibriSpeech", ["data.train=test-clean", "data.validation=test-clean"]),
+    }
+    found = {name: given for name, given in sets.items() if given[0].is_dir()}
+    if not found:
+        pytest.skip(f"neither LJSpeech-1.1 nor LibriSpeech in {speech}")
+    tiny = [word for word in make_set(tmp_path / "LJ") if word.startswith(("model.", "run."))]
+    for name, (folder, overrides) in found.items():
+        words = [
+            f"data={name}", f"data.root={folder}", f"data.cache={tmp_path / 'cache'}", *overrides, *tiny,
+            "data.max_seconds=4", "run.steps=2", "batch_seconds=8", "beam=0", f"run.name={name}",
+        ]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["train_asr.py", *words])
+        train_asr.main()
+        assert len(measurements(tmp_path / "LJ" / "runs" / name)) >= 3
