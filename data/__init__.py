@@ -1,0 +1,1 @@
+"""Data sets: readers of the layouts the field uses, the painted birds and their voices, packed caches."""
