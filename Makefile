@@ -1,6 +1,6 @@
 # Every target sets up what it needs in .venv: `make demo` on a fresh clone is enough.
 .DEFAULT_GOAL := help
-.PHONY: demo test lint reproduce help clean
+.PHONY: demo test lint reproduce help
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
@@ -23,8 +23,8 @@ lint: $(STAMP)-dev  ## ruff and mypy
 reproduce: $(STAMP)  ## train and measure every model of the demo from nothing (under an hour on two cores)
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash recipes/painted_birds.sh quick
 
-help:  ## this list
-	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+help: ## this list
+	@awk -F': .*## ' '/^[a-z]+: .*## /{printf "  make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The first interpreter that is 3.11 or newer and at most 3.13; PYTHON=... chooses one.
 $(PY):
