@@ -39,6 +39,7 @@ SPLITS_OF_IS = 10
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
 CANDIDATES, GROUPS = 100, 10  # of R-precision
 CLIPS_AT_ONCE = 64
+LONGEST = 60.0  # seconds of a clip that is heard
 
 
 @dataclass
@@ -204,7 +205,7 @@ def kernel_distance(args: argparse.Namespace) -> Result:
     rows = []
     for name, a, b in (("generated", generated, reference), ("real", *halves)):
         # a subset of everything would be the same in every draw and hide how much the estimate varies
-        size = min(KID_SUBSET_SIZE, min(len(a), len(b)) // 2)
+        size = max(2, min(KID_SUBSET_SIZE, min(len(a), len(b)) // 2))
         with few_samples():
             mean, std = distance(a, b, KID_SUBSETS, size, args.seed)
         rows.append(Row(name, mean, {"std": std, "of": f"{KID_SUBSETS} subsets of {size}"}))
@@ -598,7 +599,11 @@ def speech_splits(args: argparse.Namespace) -> tuple[Path, list[str]]:
 def open_speech(args: argparse.Namespace, root: Path, split: str) -> Any:
     from data.speech import load_speech
 
-    return load_speech(root, split, cache_of(args, root), on_damaged="skip" if args.skip_damaged else "error")
+    # a cache of its own: training leaves long clips out, a figure should not
+    cache = cache_of(args, root) / "evaluation"
+    return load_speech(
+        root, split, cache, on_damaged="skip" if args.skip_damaged else "error", max_seconds=LONGEST
+    )
 
 
 # --- hearing ---------------------------------------------------------------------------------------------------
@@ -627,11 +632,12 @@ def speak(caption: str, seed: int, index: int) -> "np.ndarray":
     import torch
     import torchaudio
 
-    from data.voices import PITCHES, RATES, TRAIN_VOICES, synthesize
+    from data.voices import PITCHES, RATES, TRAIN_VOICES, Clip, record
 
     rng = np.random.default_rng([seed, index, 2])
     voice = TRAIN_VOICES[rng.integers(len(TRAIN_VOICES))]
-    samples, rate = synthesize(caption, voice, rng.uniform(*RATES), rng.uniform(*PITCHES))
+    clip = Clip(caption, voice, rng.uniform(*RATES), rng.uniform(*PITCHES), silence=(0.1, 0.1), gain=0.6)
+    samples, rate = record(clip)
     sound = torch.from_numpy(samples.astype(np.float32) / 32768)
     return torchaudio.functional.resample(sound, rate, 16_000).numpy()
 
