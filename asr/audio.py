@@ -6,6 +6,7 @@ Everything behind `load_audio` sees one form of sound: float32, mono, 16 kHz, in
 import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import soundfile
@@ -138,7 +139,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
 
 
-def count_frames(samples: int | Tensor) -> int | Tensor:
+@overload
+def count_frames(samples: int) -> int: ...
+@overload
+def count_frames(samples: Tensor) -> Tensor: ...
+def count_frames(samples: Any) -> Any:
     """Frames T of a clip of S samples: T = 1 + (max(S, WINDOW) - WINDOW) // HOP, windows wholly inside the clip.
 
     A clip shorter than a window is filled up with silence to one.

@@ -112,8 +112,8 @@ class Recognizer:
             longest = len(clips[order[-1]])
             count = max(int(batch_seconds * SAMPLE_RATE / longest), 1)
             chosen, order = order[-count:], order[:-count]
-            encoded = self._encode([clips[i] for i in chosen])
-            for i, tokens in zip(chosen, self._search(*encoded, beam), strict=True):
+            memory, ctc_logits, is_pad = self._encode([clips[i] for i in chosen])
+            for i, tokens in zip(chosen, self._search(memory, ctc_logits, is_pad, beam), strict=True):
                 texts[i] = _one_space(self.tokenizer.decode(tokens))
         return texts
 
