@@ -77,7 +77,7 @@ class Run:
 
     def _write_config(self) -> None:
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._config)))
-        started = {"command": " ".join(sys.argv), "commit": code_revision(), "torch": torch.__version__}
+        started = {"command": " ".join(sys.argv), "commit": code_revision(), "torch": str(torch.__version__)}
         write_text(self.folder / "started.yaml", OmegaConf.to_yaml(OmegaConf.create(started)))
 
     # ---- checkpoints ----
