@@ -7,7 +7,8 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 SAMPLE := $(firstword $(sort $(wildcard samples/*.ogg)))
 CODE   := asr data metrics storage t2i training $(wildcard *.py)
-PIP    := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# --no-compile: a third of the time goes into .pyc files, most of which nobody ever needs
+PIP    := $(PY) -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
 
 demo: $(STAMP)  ## paint eight birds from a spoken sentence (sets everything up first)
 	@echo "listening to $(SAMPLE)"

@@ -83,7 +83,7 @@ def test_links_of_the_readme_lead_somewhere():
 def test_every_file_of_code_has_its_line():
     tree = (ROOT / "README.md").read_text(encoding="utf-8").split("## The tree")[1].split("\n## ")[0]
     for folder in (".", "asr", "data", "metrics", "storage", "t2i", "training"):
-        part = tree if folder == "." else tree.split(f"**`{folder}/`**")[1].split("| **")[0]
+        part = tree if folder == "." else tree.split(f"**`{folder}/`**")[1].split("\n| **")[0]
         names = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
         assert names == {n for n in re.findall(r"`([a-z_0-9]+\.py)`", part) if n in names}, folder
 
