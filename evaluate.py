@@ -241,8 +241,7 @@ def part_colours(args: argparse.Namespace) -> Result:
     from data.captions import named_colours
     from metrics.part_colours import part_colour_accuracy
 
-    root = bird_folder(args)
-    if not has_part_truth(root):
+    if not has_part_truth(args):
         raise UserError(
             f"{args.data} has no parts.csv: the colours of its parts are not known and the classifier reads painted "
             f"birds only; measure r_precision or fid there, or part_colours on {PAINTED}"
@@ -280,7 +279,8 @@ def error_rate(args: argparse.Namespace) -> Result:
     rows, counts = [], {}
     for split in splits:
         speech = open_speech(args, root, split)
-        chosen = choose(len(speech), args.samples, args.seed)
+        clips = min(args.samples, len(speech)) if args.samples else None  # hearing one twice tells nothing
+        chosen = choose(len(speech), clips, args.seed)
         heard = hear([speech.samples(i) for i in chosen], recognizer, args.beam)
         found = measure([speech.texts[i] for i in chosen], heard, args.seed)
         rows.append(Row(split, found.value, {
@@ -406,7 +406,7 @@ def rendered(
 
     indices = sample.indices if indices is None else indices
     for start in progress(range(0, len(indices), args.batch), "real pictures", len(indices), args.batch):
-        yield to_unit(sample.birds.batch(indices[start : start + args.batch], None).to(args.device))
+        yield to_unit(sample.birds.batch(indices[start : start + args.batch].tolist(), None).to(args.device))
 
 
 def collect(function: Callable[[Any], "Tensor"], batches: Iterable[Any]) -> "np.ndarray":
@@ -499,7 +499,7 @@ def probability_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], 
 
 def painted_classifier(args: argparse.Namespace) -> "PartClassifier":
     """The part classifier, where the pictures are such that its answers mean something."""
-    if not has_part_truth(bird_folder(args)):
+    if not has_part_truth(args):
         raise UserError(
             f"the part classifier reads painted birds only; measure {args.data} in another network: "
             "--network mobilenet_v2.safetensors"
@@ -575,8 +575,9 @@ def cache_of(args: argparse.Namespace, root: Path) -> Path:
     return root / "cache" if inside else args.root / "cache" / root.resolve().name
 
 
-def has_part_truth(root: Path) -> bool:
-    return (root / "parts.csv").is_file()
+def has_part_truth(args: argparse.Namespace) -> bool:
+    """Whether the pictures of --data are painted birds; asked before they are made."""
+    return args.data == PAINTED or (bird_folder(args) / "parts.csv").is_file()
 
 
 def set_name(root: Path) -> str:
