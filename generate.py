@@ -166,7 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     assert model.painter is not None
 
-    text, heard = args.text, None
+    text: str = args.text or ""
+    heard = None
     if samples is not None:
         with clock.step("hear"):
             heard = model.hear(samples, args.beam)

@@ -1,6 +1,7 @@
 """The line from sound to picture, as one object: generate.py, evaluate.py and any page call this."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,24 @@ def released(folder: Path | str) -> Path:
     return beside if not folder.exists() and beside.exists() else folder
 
 
+@contextmanager
+def without_initial_weights() -> Iterator[None]:
+    """Build models without drawing initial weights, which loading replaces every one of.
+
+    Saves a cold process about a second: drawing takes time, and drawing on the meta device imports torch._dynamo.
+    """
+    kept = {
+        name: f for name, f in vars(torch.nn.init).items() if name.endswith("_") and not name.startswith("_")
+    }
+    try:
+        for name in kept:
+            setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(torch.nn.init, name, function)
+
+
 @dataclass
 class SpeechToImage:
     """Hears a sentence and paints it. Either half may be left out."""
@@ -39,12 +58,13 @@ class SpeechToImage:
         cls, recognizer: Path | str | None = RECOGNIZER, painter: Path | str | None = PAINTER
     ) -> "SpeechToImage":
         """Load the model folders; None leaves that half out. Raises UserError as `load_model` does."""
-        heard = None
-        if recognizer is not None:
-            from asr.recognizer import Recognizer  # a text alone needs no audio libraries
+        with without_initial_weights():
+            heard = None
+            if recognizer is not None:
+                from asr.recognizer import Recognizer  # a text alone needs no audio libraries
 
-            heard = Recognizer.load(released(recognizer))
-        return cls(heard, None if painter is None else Painter.load(released(painter)))
+                heard = Recognizer.load(released(recognizer))
+            return cls(heard, None if painter is None else Painter.load(released(painter)))
 
     def hear(self, sound: "Path | str | np.ndarray", beam: int | None = None) -> "Transcript":
         """A sound file, or samples (S,) at 16 kHz in [-1, 1], -> Transcript. beam: hypotheses kept, None for the
