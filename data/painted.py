@@ -533,13 +533,13 @@ def _light_up(
 
 # --- backgrounds -----------------------------------------------------------------------------------------------
 
-_SKY = (
+_SKY: tuple = (
     ((150, 190, 228), (214, 228, 236)),
     ((176, 196, 214), (232, 226, 216)),
     ((168, 204, 222), (236, 238, 230)),
 )
 _SKY += (((198, 190, 216), (244, 222, 206)),)
-_LEAVES = (
+_LEAVES: tuple = (
     ((92, 124, 84), (140, 160, 108)),
     ((104, 132, 110), (176, 190, 150)),
     ((132, 140, 96), (184, 182, 132)),
@@ -653,8 +653,8 @@ def _plain(picture: np.ndarray, line: float, tones: tuple, pose: str, rng: np.ra
     far, near = (np.array(t, np.float32) + rng.normal(0, 5, 3) for t in tones)
     ground = (far + (near - far) * depth) / 255
     stretch = (14, 3) if pose == "swimming" else (3, 9) if pose == "standing" else (6, 6)
-    grain = Image.fromarray(rng.normal(0, 1, (HEIGHT // stretch[1], WIDTH // stretch[0])).astype(np.float32))
-    grain = np.asarray(grain.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))[..., None]
+    coarse = Image.fromarray(rng.normal(0, 1, (HEIGHT // stretch[1], WIDTH // stretch[0])).astype(np.float32))
+    grain = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))[..., None]
     ground = ground * (1 + grain * (0.05 if pose == "swimming" else 0.045) * (0.3 + 0.7 * depth))
     return (picture * (1 - cover) + ground * cover).astype(np.float32)
 

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def _paint_species(task: tuple[Path, int, _Species, bool]) -> list[tuple[float, 
     """Write the pictures and captions of one species that are missing; return the boxes of all its pictures."""
     folder, seed, species, wanted = task
     stream = BIRD_SPLITS.index(species.split)
-    boxes = []
+    boxes: list[tuple[float, ...]] = []
     for i, name in enumerate(species.names()):
         scene = painted.scene(seed, stream, species.index, i)
         picture, text = folder / "CUB_200_2011" / "images" / f"{name}.jpg", folder / "text" / f"{name}.txt"
@@ -129,9 +130,7 @@ def _paint_species(task: tuple[Path, int, _Species, bool]) -> list[tuple[float, 
             continue
         image, box = painted.draw(species.colours, scene)
         boxes.append(box)
-        write_atomically(
-            picture, lambda path, image=image: image.save(path, "JPEG", quality=95, subsampling=0)
-        )
+        write_atomically(picture, partial(image.save, format="JPEG", quality=95, subsampling=0))
     return boxes
 
 
@@ -178,7 +177,11 @@ def _write_bird_lists(folder: Path, every: list[_Species], boxes: dict[int, list
 
 
 def _write_pickle(path: Path, value: list) -> None:
-    write_atomically(path, lambda beside: beside.write_bytes(pickle.dumps(value, protocol=2)) and None)
+    write_atomically(path, lambda beside: _write_bytes(beside, pickle.dumps(value, protocol=2)))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 # --- spoken captions, in the layout of LJSpeech ----------------------------------------------------------------

@@ -44,7 +44,7 @@ TRAIN_VOICES = tuple(
 )
 # never heard in training, neither the accent with this variant nor, for most, the variant at all
 TEST_VOICES = (
-    "en-us+m5", "en-us+f5", "en+m8", "en+steph", "en-us-nyc+caleb", "en-gb-x-gbcwmd+anika",
+    "en-us+m5", "en-us+f5", "en+m8", "en+steph", "en-us-nyc+travis", "en-gb-x-gbcwmd+anika",
     "en-gb-scotland+quincy", "en-029+shelby",
 )  # fmt: skip
 
@@ -94,8 +94,7 @@ def _start() -> None:
     global _library, _sample_rate
     if _library is not None:
         _library.espeak_Terminate()
-        unload = getattr(_ctypes, "dlclose", None) or _ctypes.FreeLibrary  # the latter on Windows
-        unload(_library._handle)
+        getattr(_ctypes, "dlclose" if os.name == "posix" else "FreeLibrary")(_library._handle)
         _library = None
     try:
         import espeakng_loader

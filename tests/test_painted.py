@@ -1,0 +1,272 @@
+"""Painted birds and their captions: the colours are as told, the files as CUB's, and everything repeats."""
+
+import csv
+import hashlib
+import os
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import painted, prepare
+from data.captions import COLOURS, MAX_WORDS, MIN_WORDS, PARTS, named_colours, write_caption, write_captions
+from data.cub import load_birds
+from data.pickles import load_pickle
+from storage.errors import UserError
+
+SMALL = {"train_species": 3, "train_pictures": 2, "test_species": 2, "test_pictures": 2}
+
+
+def some_species(count: int) -> list[dict[str, str]]:
+    return painted.species_list(0, count, 1)[0]
+
+
+# --- captions ---
+
+
+def test_every_caption_says_exactly_what_it_names():
+    rng = np.random.default_rng(0)
+    counts: Counter = Counter()
+    for colours in some_species(300) * 10:
+        text, named = write_caption(colours, rng)
+        assert named_colours(text) == named, text
+        assert all(colours[part] == colour for part, colour in named.items()), text
+        assert MIN_WORDS <= len(text.split()) <= MAX_WORDS, text
+        counts[len(named)] += 1
+    assert set(counts) == set(range(7))  # from vague to complete
+    assert counts[2] + counts[3] + counts[4] > 0.6 * sum(counts.values())
+
+
+def test_captions_of_a_picture_differ_and_repeat():
+    colours = some_species(1)[0]
+    captions = write_captions(colours, np.random.default_rng(5))
+    assert len(set(captions)) == 10
+    assert captions == write_captions(colours, np.random.default_rng(5))
+    assert captions != write_captions(colours, np.random.default_rng(6))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a red bird with black wings", {"body": "red", "wings": "black"}),
+        ("yellow bill", {"bill": "yellow"}),
+        ("THIS BIRD HAS WINGS THAT ARE BLACK AND HAS A WHITE BELLY", {"wings": "black", "belly": "white"}),
+        ("a gray crown, a small pointy violet beak", {"head": "grey", "bill": "purple"}),
+        ("the bird's back and tail are brown.", {"body": "brown", "tail": "brown"}),
+        ("this bird is red and its wings are blue", {"body": "red", "wings": "blue"}),
+        ("bird has brown body feathers, white breast feather, and brown beak",
+         {"body": "brown", "belly": "white", "bill": "brown"}),
+        ("a red bird on a green branch with black eyes and legs", {"body": "red"}),
+        ("it is red on the head and black on the wings", {"head": "red", "wings": "black"}),
+        ("a red headed bird", {"head": "red"}),
+        ("a bird with red and blue wings", {}),  # no single colour is right
+        ("a black and white bird with a black bill", {"bill": "black"}),
+        ("a calm bird", {}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_free_text_is_read(text, named):
+    assert named_colours(text) == named
+
+
+def test_annotators_sentences_do_not_break_the_parser(realdata: Path):
+    files = sorted((realdata / "birds" / "text").glob("*/*.txt"))[:200]
+    assert files
+    for file in files:
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            assert set(named_colours(line)) <= set(PARTS)
+
+
+# --- species and pictures ---
+
+
+def test_species_are_distinct_and_colours_even():
+    train, test = painted.species_list(0, 800, 200)
+    combinations = [tuple(species[part] for part in PARTS) for species in train + test]
+    assert len(set(combinations)) == 1000
+    for part in PARTS:
+        counts = Counter(species[part] for species in train)
+        assert set(counts) == set(COLOURS)
+        assert min(counts.values()) > 0.6 * 800 / 11 and max(counts.values()) < 1.5 * 800 / 11
+    # another number of training species changes no test species
+    assert painted.species_list(0, 10, 200)[1] == test
+    assert painted.species_list(1, 10, 200)[1] != test
+
+
+def test_a_picture_is_a_function_of_seed_species_and_picture():
+    colours = some_species(1)[0]
+    scene = painted.scene(0, 0, 3, 2)
+    image, box = painted.draw(colours, scene)
+    again, _ = painted.draw(colours, painted.scene(0, 0, 3, 2))
+    assert image.tobytes() == again.tobytes()
+    assert box == painted.bounding_box(scene)
+    others = [
+        painted.scene(1, 0, 3, 2),
+        painted.scene(0, 1, 3, 2),
+        painted.scene(0, 0, 4, 2),
+        painted.scene(0, 0, 3, 3),
+    ]
+    assert all(painted.draw(colours, other)[0].tobytes() != image.tobytes() for other in others)
+
+
+def test_all_poses_both_ways_fill_the_usual_crop():
+    seen = set()
+    for picture in range(60):
+        scene = painted.scene(0, 0, 0, picture)
+        seen.add((scene.pose, scene.faces_left))
+        x, y, w, h = painted.bounding_box(scene)
+        assert x >= 0 and y >= 0 and x + w <= painted.WIDTH and y + h <= painted.HEIGHT
+        assert 100 <= max(w, h) <= 116
+    assert len(seen) == 2 * len(painted.POSES)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_seen_and_changes_nothing_but_itself(part):
+    """Two birds that differ in one part differ in enough pixels to tell, and only within the bird."""
+    base = {name: "grey" for name in PARTS}
+    for picture in range(12):
+        scene = painted.scene(0, 0, 1, picture)
+        one = np.asarray(painted.draw(base, scene)[0], np.int16)
+        other = np.asarray(painted.draw(base | {part: "red"}, scene)[0], np.int16)
+        changed = np.abs(one - other).max(axis=2) > 40
+        # at 64 pixels a picture is reduced by 0.48, so this is two dozen pixels for the smallest part
+        assert changed.sum() > 110, (part, scene.pose)
+        x, y, w, h = painted.bounding_box(scene)
+        rows, columns = np.nonzero(changed)
+        assert x - 2 <= columns.min() and columns.max() <= x + w + 2
+        if scene.pose != "swimming":  # its reflection is below
+            assert y - 2 <= rows.min() and rows.max() <= y + h + 2
+
+
+def test_colours_stay_apart_in_every_light():
+    """The median over the changed pixels of a wing is nearest to the named colour's own median."""
+    means: dict[str, list[np.ndarray]] = {colour: [] for colour in COLOURS}
+    base = {part: "grey" for part in PARTS}
+    for picture in range(8):
+        scene = painted.scene(0, 0, 2, picture)
+        grey = np.asarray(painted.draw(base | {"wings": "black"}, scene)[0], np.int16)
+        red = np.asarray(painted.draw(base | {"wings": "white"}, scene)[0], np.int16)
+        where = np.abs(grey - red).max(axis=2) > 80
+        for colour in COLOURS:
+            image = np.asarray(painted.draw(base | {"wings": colour}, scene)[0], np.float32)
+            means[colour].append(np.median(image[where], axis=0))
+    centres = {colour: np.mean(values, axis=0) for colour, values in means.items()}
+    for colour, values in means.items():
+        for value in values:
+            assert min(COLOURS, key=lambda c: float(((centres[c] - value) ** 2).sum())) == colour
+
+
+# --- the set on disk ---
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "cache" not in path.parts)
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory) -> Path:
+    return prepare.ensure_painted_birds(tmp_path_factory.mktemp("datasets"), settings=SMALL)
+
+
+def test_the_set_has_the_layout_of_cub(birds: Path, tmp_path: Path):
+    for split, species, pictures in (("train", 3, 2), ("test", 2, 2)):
+        loaded = load_birds(birds, split, 64, tmp_path)
+        assert len(loaded) == species * pictures
+        assert len(set(loaded.class_ids.tolist())) == species
+        assert all(len(captions) == 10 for captions in loaded.captions)
+        batch = loaded.batch(range(len(loaded)), None)
+        assert tuple(batch.shape) == (species * pictures, 3, 64, 64)
+        assert (birds / split / "filenames.pickle").read_bytes()[:2] == b"\x80\x02"
+        names = load_pickle(birds / split / "filenames.pickle")
+        assert names == pickle.loads((birds / split / "filenames.pickle").read_bytes()) == loaded.names
+    with open(birds / "parts.csv", newline="") as file:
+        truth = {row["name"]: row for row in csv.DictReader(file)}
+    assert len(truth) == 10
+    for split in ("train", "test"):
+        loaded = load_birds(birds, split, 64, tmp_path)
+        for name, captions in zip(loaded.names, loaded.captions, strict=True):
+            for caption in captions:
+                assert all(truth[name][part] == colour for part, colour in named_colours(caption).items())
+    with Image.open(next((birds / "CUB_200_2011" / "images").glob("*/*.jpg"))) as image:
+        assert image.size == (painted.WIDTH, painted.HEIGHT)
+
+
+def test_only_what_is_missing_is_made_and_comes_out_the_same(birds: Path):
+    before = checksums(birds)
+    pictures = sorted((birds / "CUB_200_2011" / "images").glob("*/*.jpg"))
+    kept = pictures[1].stat().st_mtime_ns
+    pictures[0].unlink()
+    (birds / "text" / pictures[2].parent.name / f"{pictures[2].stem}.txt").unlink()
+    (birds / "test" / "class_info.pickle").unlink()
+    prepare.ensure_painted_birds(birds.parent)
+    assert checksums(birds) == before
+    assert pictures[1].stat().st_mtime_ns == kept
+    when = {path: path.stat().st_mtime_ns for path in birds.rglob("*")}
+    prepare.ensure_painted_birds(birds.parent, ("test",))
+    assert {path: path.stat().st_mtime_ns for path in birds.rglob("*")} == when
+
+
+def test_a_split_made_alone_is_the_same(birds: Path, tmp_path: Path):
+    alone = prepare.ensure_painted_birds(tmp_path, ("test",), SMALL)
+    assert not (alone / "train").exists()
+    assert len(load_birds(alone, "test", 64, tmp_path / "cache")) == 4
+    whole, part = checksums(birds), checksums(alone)
+    same = [name for name in part if name.endswith((".jpg", ".pickle")) or name.startswith("text")]
+    assert len(same) == 4 + 4 + 2
+    assert all(part[name] == whole[name] for name in same)
+    prepare.ensure_painted_birds(tmp_path)  # the rest, with the settings of what is there
+    assert checksums(alone) == whole
+
+
+# --- the command ---
+
+
+def run(arguments: list[str], capsys) -> str:
+    prepare.main(arguments)
+    return capsys.readouterr().out
+
+
+def test_the_command_makes_and_reads(birds: Path, capsys):
+    out = run(["painted_birds", "--root", str(birds.parent), "--size", "64"], capsys)
+    assert "train: 6 pictures of 3 classes" in out and "test: 4 pictures of 2 classes" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["painted_bird"], 'no data set "painted_bird".*did you mean "painted_birds"'),
+        (["painted_birds", "--splits", "tset"], 'no split "tset".*did you mean "test"'),
+        (["painted_birds", "--train-species", "7"], "made with train_species 3, 7 is asked for"),
+        (["painted_birds", "--seed", "-1"], "seed is -1"),
+        (["painted_birds", "--val", "3"], "--val is no option of painted_birds"),
+        (["painted_birds", "--source", "x"], "--source is for sets that are read"),
+        (["cub", "--source", "nowhere"], "no folder nowhere"),
+        (["cub", "--seed", "3"], "--seed is for sets that are made"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(birds: Path, arguments, message):
+    with pytest.raises(UserError, match=message) as error:
+        prepare.main([*arguments, "--root", str(birds.parent)])
+    assert "\n" not in str(error.value)
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the folder"):
+        prepare.main(["painted_birds", "--root", str(tmp_path / "file" / "datasets")])
+    if os.geteuid() != 0:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(UserError, match="cannot make the folder"):
+            prepare.main(["painted_birds", "--root", str(tmp_path / "locked")])
+
+
+def test_another_version_is_refused(tmp_path: Path, monkeypatch):
+    prepare.ensure_painted_birds(tmp_path, ("test",), SMALL)
+    monkeypatch.setattr(painted, "VERSION", painted.VERSION + 1)
+    settings = prepare.BirdSettings(version=painted.VERSION)
+    with pytest.raises(UserError, match="was made by version"):
+        prepare._settings(tmp_path / "painted_birds", settings, None)
