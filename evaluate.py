@@ -288,7 +288,6 @@ def error_rate(args: argparse.Namespace) -> Result:
         counts[split] = {
             "clips": len(chosen),
             "of": len(speech),
-            "speakers": len({speech.speakers[i] for i in chosen}),
             "seconds": round(float(sum(speech.lengths[i] for i in chosen)) / 16_000, 1),
             "words" if args.metric == "wer" else "characters": found.length,
             "edits": found.edits,
