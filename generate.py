@@ -159,7 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with clock.step("hear"):
             from asr.audio import load_audio
 
-            samples = load_audio(args.speech)
+            try:
+                samples = load_audio(args.speech)
+            except OSError as error:  # no permission, a name too long, a disk that fails
+                raise UserError(f"cannot read {str(args.speech)[:100]}: {error.strerror}") from error
     with clock.step("load"):
         model = SpeechToImage.load(
             (args.recognizer or RECOGNIZER) if args.speech is not None else None, args.model or PAINTER

@@ -296,6 +296,12 @@ def test_a_bad_sound_file(kind: str, said: str, models: Path, tmp_path: Path):
     assert not out.exists()
 
 
+def test_a_name_that_the_system_refuses(models: Path, tmp_path: Path):
+    assert "cannot read" in refuse(
+        "--speech", "a" * 300 + ".wav", "--out", tmp_path / "x.png", *spoken(models)
+    )
+
+
 def test_a_model_that_does_not_fit(models: Path, tmp_path: Path, clip: Path):
     out = ["--out", tmp_path / "a.png"]
     say = ["--text", "a red bird", *out]
