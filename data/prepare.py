@@ -7,6 +7,7 @@ missing; what is written is whole, and its bytes are a function of the seed.
 
 import argparse
 import csv
+import ctypes
 import io
 import multiprocessing
 import os
@@ -307,7 +308,7 @@ def _in_parallel(
     workers = max(1, min(cores, len(tasks)))
     # the workers use no torch, so forking a program that has loaded it is safe and saves loading it again
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    pool = ProcessPoolExecutor(workers, context, initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
     results = []
     try:
         every = 0.1 if sys.stderr.isatty() else 5.0  # seconds; a log needs fewer lines
@@ -320,8 +321,12 @@ def _in_parallel(
     return results
 
 
-def _ignore_interrupt() -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the parent alone
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(
+            1, signal.SIGKILL
+        )  # PR_SET_PDEATHSIG: a killed parent leaves no worker behind
 
 
 # --- sets that are only read -----------------------------------------------------------------------------------
@@ -384,7 +389,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _read_birds(source, root / "cub" / "cache", given.splits or BIRD_SPLITS, given.size, on_damaged)
     else:
         splits = given.splits or _speech_splits(given.set, source)
-        _read_speech(given.set, source, root / given.set / "cache", splits, on_damaged)
+        _read_speech(given.set, source, root / "cache", splits, on_damaged)
     print(f"{given.set} is ready; read from {source}")
     return 0
 
