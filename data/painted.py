@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 208, 176  # pixels; CUB's crop of 1.5 times the box is then abou
 BIRD = (102.0, 113.0)  # pixels, range of the longer side of the bounding box
 FINE = 4  # the bird is painted this many times larger and reduced
 
-VERSION = 1  # raised when a change of this file changes pictures
+VERSION = 2  # raised when a change of this file changes pictures
 
 POSES = ("perched", "standing", "swimming", "flying")
 RGB = {
@@ -159,8 +159,8 @@ def _anatomy(scene: Scene, rng: np.random.Generator) -> tuple[list[_Stroke], flo
     head = _head(s, rng)
     far_wing, near_wing = [], _folded_wing(plump, rng)
     if flying:
-        raised = rng.uniform(58, 88)
-        far_wing = _raised_wing(raised - 24, far=True)
+        raised = rng.uniform(54, 78)
+        far_wing = _raised_wing(raised + 27, far=True)
         near_wing = _raised_wing(raised, far=False)
     body_turn = -scene.tilt
     head_turn = body_turn * 0.35  # a bird keeps its head level
@@ -223,8 +223,8 @@ def _head(shape: Mapping[str, float], rng: np.random.Generator) -> list[_Stroke]
     face = [(0.585, -0.37), (0.53, -0.52), (0.38, -0.6), (0.21, -0.53), (0.12, -0.36), (0.1, -0.22)]
     bib = [(0.2, -0.15), (0.36, -0.11), (0.5, -0.17), (0.565, -0.27)]
     skull = c + (_smooth(np.array(face + bib)) - c) * k
-    root, tip = np.array((0.53, -0.375)), np.array((0.545 + 0.3 * long, -0.335))
-    h = 0.105 * high
+    root, tip = np.array((0.53, -0.375)), np.array((0.545 + 0.32 * long, -0.33))
+    h = 0.122 * high
     upper = _curve(np.array([root + (0, -h), root + (0.12 * long, -0.92 * h), tip + (-0.07, -0.45 * h), tip]))
     lower = _curve(np.array([tip + (-0.05, 0.1 * h), tip + (-0.11 * long, 0.62 * h), root + (0.03, h)]))
     gape = np.array([tip + (-0.04, 0.0), root + (0.12, 0.015), root + (0.02, 0.01)])
@@ -278,7 +278,7 @@ def _folded_wing(plump: float, rng: np.random.Generator) -> list[_Stroke]:
         for i in range(n):
             strokes.append(_scallop("wings", (x - 0.03 * i, y + 0.058 * i), 0.062))
     for stroke in strokes:  # a little lower and further back, so that the back is well seen
-        stroke.points = stroke.points * 0.9 + (-0.03, 0.015)
+        stroke.points = stroke.points * (0.9, 0.8) + (-0.04, 0.03)
     return strokes
 
 
