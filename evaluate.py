@@ -459,7 +459,7 @@ def feature_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Ten
     """images (B, 3, S, S) -> (B, D), and which network that is."""
     if args.network is None:
         classifier = painted_classifier(args)
-        name = "part classifier of painted birds, its last hidden layer, 256-d"
+        name = f"part classifier of painted birds, means of its maps, {4 * classifier.config.width}-d"
         return classifier.features, {"network": network_entry(name, classifier.checksum, classifier.size)}
     from t2i.feature_networks import load_feature_network
 

@@ -53,7 +53,7 @@ class Birds:
     def __len__(self) -> int:
         return len(self.names)
 
-    def batch(self, indices: Sequence[int], rng: np.random.Generator | None) -> torch.Tensor:
+    def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None) -> torch.Tensor:
         """Pictures (B, 3, S, S) uint8. With `rng` a random crop, flipped with probability 0.5; without, the centre.
 
         Three numbers are drawn per picture in the order of `indices`, so the result is a function of the

@@ -18,12 +18,12 @@ python="${RECIPE_PYTHON:-.venv/bin/python}"
 
 # stage, minutes on two cores, what it does
 stages=(
-  "birds       2  draw the painted birds"
-  "voices      3  speak their captions"
-  "parts       2  train the part-colour classifier"
+  "birds       1  draw the painted birds"
+  "voices      1  speak their captions"
+  "parts       1  train the part-colour classifier"
   "damsm       9  train the text and image encoders (DAMSM)"
-  "recognizer 13  train the recogniser"
-  "attngan    22  train the generator (AttnGAN, 64 and 128 px)"
+  "recognizer 11  train the recogniser"
+  "attngan    25  train the generator (AttnGAN, 64 and 128 px)"
   "release     1  copy the models to weights/"
   "measure     4  measure them on the test set"
 )

@@ -11,7 +11,7 @@ from typing import Any
 from storage.errors import UserError
 
 
-def write_atomically(path: Path | str, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path | str, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then rename it into place.
 
     Whatever stood at `path` lives until the new file is whole: a kill or a full disk loses nothing.
@@ -56,11 +56,11 @@ def make_folder(path: Path | str) -> Path:
 
 
 def write_bytes(path: Path | str, content: bytes | memoryview) -> None:
-    write_atomically(path, lambda beside: beside.write_bytes(content) and None)
+    write_atomically(path, lambda beside: beside.write_bytes(content))
 
 
 def write_text(path: Path | str, text: str) -> None:
-    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8") and None)
+    write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path | str, value: Any) -> None:
