@@ -16,16 +16,16 @@ fi
 python="${RECIPE_PYTHON:-.venv/bin/python}"
 [[ -x "$python" ]] || python=python3
 
-# stage, minutes on two cores, what it does
+# stage, seconds on two cores, what it does
 stages=(
-  "birds       1  draw the painted birds"
-  "voices      1  speak their captions"
-  "parts       1  train the part-colour classifier"
-  "damsm       9  train the text and image encoders (DAMSM)"
-  "recognizer 11  train the recogniser"
-  "attngan    25  train the generator (AttnGAN, 64 and 128 px)"
-  "release     1  copy the models to weights/"
-  "measure     4  measure them on the test set"
+  "birds        40  draw the painted birds"
+  "voices       35  speak their captions"
+  "parts        35  train the part-colour classifier"
+  "damsm       580  train the text and image encoders (DAMSM)"
+  "recognizer  620  train the recogniser"
+  "attngan    1700  train the generator (AttnGAN, 64 and 128 px)"
+  "release       1  copy the models to weights/"
+  "measure     200  measure them on the test set"
 )
 
 run_of() { echo "${1}_painted_$size"; }
@@ -57,31 +57,32 @@ measure()    {
   for metric in part_colours r_precision is fid kid wer cer; do
     "$python" evaluate.py --metric "$metric"
   done
+  "$python" evaluate.py --metric part_colours --from transcript
 }
 
 clock() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
 planned=0
 for stage in "${stages[@]}"; do
-  read -r _ minutes _ <<< "$stage"
-  planned=$((planned + minutes * 60))
+  read -r _ seconds _ <<< "$stage"
+  planned=$((planned + seconds))
 done
 echo "$size: ${#stages[@]} stages, about $((planned / 60)) minutes on two cores"
 
 begin=$SECONDS left=$planned worked=0 expected=0 number=0
 for stage in "${stages[@]}"; do
-  read -r name minutes what <<< "$stage"
+  read -r name seconds what <<< "$stage"
   number=$((number + 1))
-  # the table's minutes, at the pace of the stages that have had work to do
+  # the table's seconds, at the pace of the stages that have had work to do
   estimate=$((expected > 0 ? left * worked / expected : left))
   echo
   echo "== stage $number/${#stages[@]}: $what | elapsed $(clock $((SECONDS - begin))) | left about $(clock $estimate)"
   start=$SECONDS
   "$name"
   took=$((SECONDS - start))
-  left=$((left - minutes * 60))
-  if ((took * 6 > minutes * 60)); then  # less was no work: it was complete already
-    worked=$((worked + took)) expected=$((expected + minutes * 60))
+  left=$((left - seconds))
+  if ((took * 6 > seconds)); then  # less was no work: it was complete already
+    worked=$((worked + took)) expected=$((expected + seconds))
   fi
 done
 echo

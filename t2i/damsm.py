@@ -25,6 +25,7 @@ class DamsmConfig:
     embedding: int = 256  # E, words and regions alike
     word_width: int = 300  # of the word embedding
     dropout: float = 0.5  # on the word embedding
+    sentence: str = "last"  # hidden states of both directions (the paper), or the mean of the words' features
     image_width: int = 32  # channels of the image encoder's first convolution
     image_size: int = 128  # side at which pictures are read, px
     words: int = 18  # longest caption, in words
@@ -81,7 +82,9 @@ class Damsm(nn.Module):
     def __init__(self, config: DamsmConfig, vocabulary: Vocabulary):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
-        self.text_encoder = TextEncoder(len(vocabulary), config.embedding, config.word_width, config.dropout)
+        self.text_encoder = TextEncoder(
+            len(vocabulary), config.embedding, config.word_width, config.dropout, config.sentence
+        )
         self.image_encoder = LightImageEncoder(config.embedding, config.image_width, config.image_size)
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}

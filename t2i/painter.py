@@ -29,12 +29,19 @@ class Painter(nn.Module):
 
     kind = "painter"
 
-    def __init__(self, config: AttnGanConfig, vocabulary: Vocabulary, word_width: int, words: int):
-        """word_width: of the word embedding; words: longest caption."""
+    def __init__(
+        self,
+        config: AttnGanConfig,
+        vocabulary: Vocabulary,
+        word_width: int,
+        words: int,
+        sentence: str = "last",
+    ):
+        """word_width: of the word embedding; words: longest caption; sentence: as `TextEncoder` takes it."""
         super().__init__()
         self.config, self.vocabulary, self.word_width, self.words = config, vocabulary, word_width, words
         self.generator = Generator(config)
-        self.text_encoder = TextEncoder(len(vocabulary), config.embedding, word_width)
+        self.text_encoder = TextEncoder(len(vocabulary), config.embedding, word_width, sentence=sentence)
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}
 
@@ -48,6 +55,7 @@ class Painter(nn.Module):
                 Vocabulary(files.vocabulary),
                 files.config["word_width"],
                 files.config["words"],
+                files.config["sentence"],
             )
         load_weights(painter.to_empty(device="cpu"), files.state, folder)
         painter.checksum, painter.training_info = files.checksum, files.training
@@ -55,7 +63,12 @@ class Painter(nn.Module):
 
     def save(self, folder: Path | str, card: str, training: dict[str, Any]) -> Path:
         """Write the model folder; `training` says what made it (encoder's checksum, data, steps, ...)."""
-        config = {"generator": asdict(self.config), "word_width": self.word_width, "words": self.words}
+        config = {
+            "generator": asdict(self.config),
+            "word_width": self.word_width,
+            "words": self.words,
+            "sentence": self.text_encoder.sentence,
+        }
         return save_model(folder, self.kind, self.state_dict(), config, card, self.vocabulary.words, training)
 
     @property
@@ -99,6 +112,7 @@ def draw_noise(seeds: Sequence[int], config: AttnGanConfig) -> tuple[Tensor, Ten
 def painter_of(generator: Generator, damsm: Damsm) -> Painter:
     """A painter that shares a generator and the text encoder of the DAMSM it was trained with."""
     with torch.device("meta"):
-        painter = Painter(generator.config, damsm.vocabulary, damsm.config.word_width, damsm.config.words)
+        read = damsm.config
+        painter = Painter(generator.config, damsm.vocabulary, read.word_width, read.words, read.sentence)
     painter.generator, painter.text_encoder = generator, damsm.text_encoder
     return painter.eval()

@@ -44,14 +44,26 @@ def encode_captions(vocabulary: Vocabulary, texts: Sequence[str], limit: int) ->
     return pad_captions(encoded)
 
 
+SENTENCES = ("last", "mean")
+
+
 class TextEncoder(nn.Module):
-    """Embedding, dropout, one bidirectional LSTM; the sentence is the two final hidden states."""
+    """Embedding, dropout, one bidirectional LSTM."""
 
     def __init__(
-        self, vocabulary_size: int, embedding: int = 256, word_width: int = 300, dropout: float = 0.5
+        self,
+        vocabulary_size: int,
+        embedding: int = 256,
+        word_width: int = 300,
+        dropout: float = 0.5,
+        sentence: str = "last",
     ):
-        """embedding: E, both directions together."""
+        """embedding: E, both directions together; sentence: "last", the two final hidden states (the paper), or
+        "mean" of the words' features, which loses none of many named parts."""
         super().__init__()
+        if sentence not in SENTENCES:
+            raise UserError(f'sentence="{sentence}" is unknown; choose one of {", ".join(SENTENCES)}')
+        self.sentence = sentence
         self.embedding = nn.Embedding(vocabulary_size, word_width)
         self.dropout = nn.Dropout(dropout)
         self.lstm = nn.LSTM(word_width, embedding // 2, batch_first=True, bidirectional=True)
@@ -65,4 +77,6 @@ class TextEncoder(nn.Module):
             packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
             outputs, (hidden, _) = self.lstm(packed)
             words, _ = pad_packed_sequence(outputs, batch_first=True, total_length=ids.shape[1])  # (B, L, E)
+            if self.sentence == "mean":
+                return TextFeatures(words, is_pad, words.sum(1) / (~is_pad).sum(1, keepdim=True))
             return TextFeatures(words, is_pad, hidden.transpose(0, 1).flatten(1))  # sentence (B, E)

@@ -66,3 +66,30 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "damsm", model.kind, model.state_dict(), asdict(config), "# card", model.vocabulary.words
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_birds(realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve training and twelve test photographs of CUB with their captions, in its layout; links to the real ones."""
+    import pickle
+
+    source, folder = realdata / "birds", tmp_path_factory.mktemp("cub") / "birds"
+    for split, classes in (("train", ("001.*", "002.*", "003.*")), ("test", ("004.*", "009.*", "014.*"))):
+        names = [
+            f"{pictures.name}/{path.stem}"
+            for pattern in classes
+            for pictures in (source / "CUB_200_2011" / "images").glob(pattern)
+            for path in sorted(pictures.iterdir())[:4]
+        ]
+        for name in names:
+            for part in (f"CUB_200_2011/images/{name}.jpg", f"text/{name}.txt"):
+                (folder / part).parent.mkdir(parents=True, exist_ok=True)
+                (folder / part).symlink_to(source / part)
+        (folder / split).mkdir()
+        (folder / split / "filenames.pickle").write_bytes(pickle.dumps(names, protocol=2))
+        (folder / split / "class_info.pickle").write_bytes(
+            pickle.dumps([int(n[:3]) for n in names], protocol=2)
+        )
+    for file in ("images.txt", "bounding_boxes.txt"):
+        (folder / "CUB_200_2011" / file).symlink_to(source / "CUB_200_2011" / file)
+    return folder

@@ -268,37 +268,16 @@ def test_inception_does_not_count_padding(realdata):
         network.probabilities(x[:, :3])
 
 
-def test_real_birds_are_measured_with_a_named_network(measure, realdata, tmp_path):
-    small = real_birds(realdata, tmp_path / "birds", 12)
+def test_real_birds_are_measured_with_a_named_network(measure, realdata, real_birds, tmp_path):
     network = str(realdata / "networks" / "squeezenet1_1_fp16.safetensors")
-    options = ("--data", str(small), "--network", network, "--samples", "12")
+    options = ("--data", str(real_birds), "--network", network, "--samples", "12")
     for metric in ("is", "fid"):
         found = measure(metric, *options, root=tmp_path)
         assert found["protocol"]["network"]["name"] == "SqueezeNet 1.1 (ImageNet), 512-d"
         assert found["protocol"]["set"] == "birds" and found["protocol"]["samples"] == 12
     assert found["value"] > found["real"]  # the noise of an untrained painter is farther than other birds
     with pytest.raises(UserError, match="no parts.csv"):
-        measure("part_colours", "--data", str(small), root=tmp_path)
-
-
-def real_birds(realdata: Path, to: Path, count: int) -> Path:
-    """The first pictures of some test classes of CUB, in its layout; links to the photographs."""
-    import pickle
-
-    names = [name for c in ("004.*", "009.*", "014.*")
-             for folder in (realdata / "birds" / "CUB_200_2011" / "images").glob(c)
-             for name in sorted(f"{folder.name}/{p.stem}" for p in folder.iterdir())[: count // 3]]  # fmt: skip
-    source = realdata / "birds"
-    for name in names:
-        for part in (f"CUB_200_2011/images/{name}.jpg", f"text/{name}.txt"):
-            (to / part).parent.mkdir(parents=True, exist_ok=True)
-            (to / part).symlink_to(source / part)
-    for file in ("images.txt", "bounding_boxes.txt"):
-        (to / "CUB_200_2011" / file).symlink_to(source / "CUB_200_2011" / file)
-    (to / "test").mkdir()
-    (to / "test" / "filenames.pickle").write_bytes(pickle.dumps(names, protocol=2))
-    (to / "test" / "class_info.pickle").write_bytes(pickle.dumps([int(n[:3]) for n in names], protocol=2))
-    return to
+        measure("part_colours", "--data", str(real_birds), root=tmp_path)
 
 
 def test_files_that_are_no_feature_network_are_refused(tmp_path):

@@ -167,7 +167,7 @@ class Run:
         """Collect scalars; every `log_every` steps their last values go to metrics.jsonl and TensorBoard."""
         if not self.due(step, self.settings.log_every):
             return
-        scalars = {key: float(value) for key, value in values.items()}
+        scalars = {k: v.item() if isinstance(v, torch.Tensor) else v for k, v in values.items()}
         bad = [key for key, value in scalars.items() if value != value]
         if bad:
             raise UserError(
