@@ -10,7 +10,6 @@ way. The table and the protocol go to standard output and, as JSON, to results/;
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,12 +125,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     make_folder(args.out)
     import torch
 
-    from training.runtime import set_up
+    from training.runtime import code_revision, set_up
 
     args.device = set_up(0, args.device)
     with torch.inference_mode():
         result = METRICS[args.metric](args)
-    result.protocol |= {"seed": args.seed, "device": args.device.type, "revision": revision()}
+    result.protocol |= {"seed": args.seed, "device": args.device.type, "revision": code_revision()}
     value = as_json(args.metric, result)
     path = args.out / f"{file_name(args)}.json"
     write_json(path, value)
@@ -732,24 +731,6 @@ def file_name(args: argparse.Namespace) -> str:
         f"seed{args.seed}" if args.seed else "",
     ]
     return "-".join(part for part in parts if part)
-
-
-def revision() -> str:
-    """The code's commit, "+" where files differ from it; "unknown" outside a repository."""
-    here = Path(__file__).resolve().parent
-    try:
-        commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(here), *command], capture_output=True, text=True, check=True, timeout=10
-            )
-            for command in (
-                ["rev-parse", "--short=12", "HEAD"],
-                ["status", "--porcelain", "--untracked-files=no"],
-            )
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from storage.errors import UserError
 from storage.model_folder import save_model
 from t2i.damsm import Damsm, DamsmConfig, damsm_loss, matching_loss, sentence_scores, word_scores
-from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions, pad_captions
+from t2i.text_encoder import SENTENCES, TextEncoder, TextFeatures, encode_captions, pad_captions
 from t2i.vocabulary import Vocabulary, tokens
 
 CAPTIONS = [[1, 2, 3, 4, 5, 6, 7], [3, 1], [9, 8, 7, 6]]
@@ -43,8 +43,9 @@ def test_a_caption_without_known_words_is_an_error(text):
         encode_captions(Vocabulary.build(["a red bird"]), [text], 18)
 
 
-def test_text_features_do_not_depend_on_padding_or_company():
-    encoder = TextEncoder(12, embedding=16, word_width=10).eval()
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_text_features_do_not_depend_on_padding_or_company(sentence):
+    encoder = TextEncoder(12, embedding=16, word_width=10, sentence=sentence).eval()
     together = encoder(*pad_captions(CAPTIONS))
     padded = encoder(*pad_captions(CAPTIONS, length=15))
     for i, caption in enumerate(CAPTIONS):
@@ -53,6 +54,11 @@ def test_text_features_do_not_depend_on_padding_or_company():
             torch.testing.assert_close(batch.words[i, : len(caption)], alone.words[0], rtol=0, atol=1e-6)
             torch.testing.assert_close(batch.sentence[i], alone.sentence[0], rtol=0, atol=1e-6)
             assert not batch.words[i, len(caption) :].any()
+
+
+def test_an_unknown_sentence_feature_is_named():
+    with pytest.raises(UserError, match='sentence="first" is unknown; choose one of last, mean'):
+        TextEncoder(12, sentence="first")
 
 
 def test_loss_does_not_depend_on_padding():

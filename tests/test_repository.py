@@ -74,6 +74,12 @@ def test_every_experiment_of_readme_and_recipes_exists():
     assert len(named) >= 4 and not missing
 
 
+def test_the_recipe_says_which_sizes_it_has():
+    recipe = str(ROOT / "recipes" / "painted_birds.sh")
+    done = subprocess.run(["bash", recipe, "huge"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr == "usage: recipes/painted_birds.sh quick\n"
+
+
 def test_links_of_the_readme_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
@@ -119,7 +125,10 @@ def test_git_keeps_the_data_room():
 
 
 def test_every_released_model_is_whole_and_has_a_card():
-    for folder in sorted(path for path in (ROOT / "weights").glob("*") if path.is_dir()):
+    folders = sorted(path for path in (ROOT / "weights").glob("*") if path.is_dir())
+    of_the_demo = {"painted-parts", "painted-damsm", "painted-recognizer", "painted-attngan"}
+    assert of_the_demo <= {folder.name for folder in folders}
+    for folder in folders:
         assert (folder / "model.safetensors").is_file(), folder
         header = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         assert {"kind", "format_version", "config", "training"} <= header.keys(), folder

@@ -5,7 +5,6 @@ import json
 import logging
 import pickle
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from storage.errors import UserError
 from storage.files import make_folder, write_atomically, write_bytes, write_text
 from training.config import RunConfig, as_dict, differences
+from training.runtime import code_revision
 
 # What may change between a run and its continuation without changing what it computes
 FREE_KEYS = (
@@ -212,20 +212,3 @@ class Run:
         if done:
             print(f"{self.folder} is complete ({state['step']} steps); its model is {self.model_folder}")  # type: ignore[index]
         return done
-
-
-def code_revision() -> str:
-    """The commit of the code, with "+changes" where the tree differs from it, or "unknown"."""
-    root = Path(__file__).resolve().parent.parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-        ).stdout
-
-    try:
-        return git("rev-parse", "--short", "HEAD").strip() + (
-            "+changes" if git("status", "--porcelain", "-uno") else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

@@ -4,6 +4,8 @@ import contextlib
 import ctypes
 import os
 import platform
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,3 +59,20 @@ def seed_step(seed: int, step: int) -> None:
     """Make torch's random numbers of a step (dropout, noise) a function of (seed, step), so that a resumed run
     draws what the uninterrupted one would have drawn."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def code_revision() -> str:
+    """The commit of the code, with "+changes" where the tree differs from it, or "unknown"."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        ).stdout
+
+    try:
+        return git("rev-parse", "--short", "HEAD").strip() + (
+            "+changes" if git("status", "--porcelain", "-uno") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
