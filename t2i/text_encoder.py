@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -59,7 +60,7 @@ class TextEncoder(nn.Module):
         sentence: str = "last",
     ):
         """embedding: E, both directions together; sentence: "last", the two final hidden states (the paper), or
-        "mean" of the words' features, which loses none of many named parts."""
+        "mean" of the words' features, brought to unit variance, which loses none of many named parts."""
         super().__init__()
         if sentence not in SENTENCES:
             raise UserError(f'sentence="{sentence}" is unknown; choose one of {", ".join(SENTENCES)}')
@@ -78,5 +79,7 @@ class TextEncoder(nn.Module):
             outputs, (hidden, _) = self.lstm(packed)
             words, _ = pad_packed_sequence(outputs, batch_first=True, total_length=ids.shape[1])  # (B, L, E)
             if self.sentence == "mean":
-                return TextFeatures(words, is_pad, words.sum(1) / (~is_pad).sum(1, keepdim=True))
+                # DAMSM sees directions only; the generator's noise is of unit variance, so let the sentence be too
+                mean = F.normalize(words.sum(1), dim=1) * words.shape[2] ** 0.5
+                return TextFeatures(words, is_pad, mean)
             return TextFeatures(words, is_pad, hidden.transpose(0, 1).flatten(1))  # sentence (B, E)
