@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from storage.errors import UserError, run_cli, suggest
+from storage.errors import Parser, UserError, run_cli, suggest
 from storage.files import make_folder, write_json
 
 if TYPE_CHECKING:
@@ -64,25 +64,11 @@ class Result:
 # --- the command line ------------------------------------------------------------------------------------------
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are one line, with the option that was probably meant."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see evaluate.py --help")
-
-    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        args, rest = self.parse_known_args(argv)
-        if rest:
-            options = [option for action in self._actions for option in action.option_strings]
-            raise UserError(
-                f'"{rest[0]}" is not understood{suggest(rest[0], options)}; see evaluate.py --help'
-            )
-        return args
-
-
 def parser() -> Parser:
     p = Parser(
-        description="Measure models; without options the released ones, on painted birds.", allow_abbrev=False
+        prog="evaluate.py",
+        description="Measure models; without options the released ones, on painted birds.",
+        allow_abbrev=False,
     )
     p.add_argument("--metric", required=True, metavar="|".join(PICTURE_METRICS + SPEECH_METRICS))
     p.add_argument(

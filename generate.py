@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from storage.errors import UserError, run_cli, suggest
+from storage.errors import Parser, UserError, run_cli
 from storage.files import make_folder, write_atomically
 
 # torch and the models are imported once the command is known to be right: --help and mistakes answer at once
@@ -25,24 +25,10 @@ LOW_CONFIDENCE = 0.6  # words below it are marked as doubtful
 OUTPUTS = Path("outputs")
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are one line, with the option that was probably meant."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see generate.py --help")
-
-    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        args, rest = self.parse_known_args(argv)
-        if rest:
-            options = [option for action in self._actions for option in action.option_strings]
-            raise UserError(
-                f'"{rest[0]}" is not understood{suggest(rest[0], options)}; see generate.py --help'
-            )
-        return args
-
-
 def parser() -> Parser:
-    p = Parser(description="Paint birds from a spoken or written sentence.", allow_abbrev=False)
+    p = Parser(
+        prog="generate.py", description="Paint birds from a spoken or written sentence.", allow_abbrev=False
+    )
     what = p.add_mutually_exclusive_group(required=True)
     what.add_argument("--speech", metavar="CLIP", type=Path, help="a sound file: wav, flac, ogg, opus or mp3")
     what.add_argument("--text", metavar="SENTENCE", help="a sentence, instead of a sound file")

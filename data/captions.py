@@ -236,7 +236,9 @@ def write_captions(
 
 def write_caption(colours: Mapping[str, str], rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     """One sentence of 5 to 18 words and the part colours that it names; never anything untrue."""
-    count = int(rng.choice(list(_HOW_MANY), p=list(_HOW_MANY.values())))  # once: long drafts are often refused
+    count = int(
+        rng.choice(list(_HOW_MANY), p=list(_HOW_MANY.values()))
+    )  # once: long drafts are often refused
     while True:
         text, named = _draft(colours, count, rng)
         if MIN_WORDS <= len(text.split()) <= MAX_WORDS:

@@ -5,7 +5,6 @@ of data/cub.py and data/speech.py serve them and the real sets alike. Running a 
 missing; what is written is whole, and its bytes are a function of the seed.
 """
 
-import argparse
 import csv
 import ctypes
 import io
@@ -26,7 +25,7 @@ from tqdm import tqdm
 
 from data import painted, voices
 from data.captions import PARTS, write_captions
-from storage.errors import UserError, run_cli, suggest
+from storage.errors import Parser, UserError, run_cli, suggest
 from storage.files import make_folder, read_json, write_atomically, write_json, write_text
 
 SETS = ("painted_birds", "spoken_captions", "cub", "ljspeech", "librispeech")
@@ -355,7 +354,7 @@ def _read_speech(layout: str, source: Path, cache: Path, splits: Sequence[str], 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
-    given = parser.parse_args(arguments)
+    given = parser.parse(arguments)
     if given.set not in SETS:
         raise UserError(f'no data set "{given.set}"{suggest(given.set, SETS)}; there are: {", ".join(SETS)}')
     root = make_folder(given.root)
@@ -413,8 +412,8 @@ _OPTIONS = {
 }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m data.prepare",
         description="Prepare a data set; again makes only what is missing. painted_birds and spoken_captions are made "
         "here, cub, ljspeech and librispeech are read from --source, checked, and packed into a cache.",

@@ -1,8 +1,10 @@
 """Mistakes of a user, told in one line without a traceback."""
 
+import argparse
 import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 
 class UserError(Exception):
@@ -13,6 +15,21 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     """The nearest of `choices` as ' (did you mean "x"?)', or '' where none is near."""
     near = difflib.get_close_matches(word, list(choices), n=1)
     return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are UserErrors, with the option that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """`parse_args`, for the words of the process where argv is None. Raises UserError."""
+        args, rest = self.parse_known_args(argv)
+        if rest:
+            options = [option for action in self._actions for option in action.option_strings]
+            self.error(f'"{rest[0]}" is not understood{suggest(rest[0], options)}')
+        return args
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
