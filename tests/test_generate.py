@@ -1,6 +1,7 @@
 """generate.py: what it writes, what it says, and its one line for every mistake. Untrained tiny models."""
 
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -338,7 +339,9 @@ def test_released_models_hear_and_paint_the_samples(
     out = tmp_path / "birds.png"
     assert generate.main(["--speech", str(clip), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "bird" in printed and "painted    8 birds" in printed and out.is_file()
+    told = (ROOT / "samples" / "README.md").read_text(encoding="utf-8")
+    sentence = re.search(rf"`{clip.name}` \| ([^|]+) \|", told)[1].replace(",", "")  # type: ignore[index]
+    assert f"heard      {sentence} " in printed and "painted    8 birds" in printed and out.is_file()
 
 
 # ---- drawing ----
