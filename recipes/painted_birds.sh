@@ -18,14 +18,14 @@ python="${RECIPE_PYTHON:-.venv/bin/python}"
 
 # stage, seconds on two cores, what it does
 stages=(
-  "birds        40  draw the painted birds"
+  "birds        45  draw the painted birds"
   "voices       35  speak their captions"
-  "parts        35  train the part-colour classifier"
-  "damsm       580  train the text and image encoders (DAMSM)"
-  "recognizer  620  train the recogniser"
-  "attngan    1700  train the generator (AttnGAN, 64 and 128 px)"
+  "parts        30  train the part-colour classifier"
+  "damsm       510  train the text and image encoders (DAMSM)"
+  "recognizer  580  train the recogniser"
+  "attngan    1760  train the generator (AttnGAN, 64 and 128 px)"
   "release       1  copy the models to weights/"
-  "measure     200  measure them on the test set"
+  "measure     180  measure them on the test set"
 )
 
 run_of() { echo "${1}_painted_$size"; }
