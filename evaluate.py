@@ -1,4 +1,4 @@
-"""Measure models: `evaluate.py --metric is|fid|kid|r_precision|wer|cer|part_colours`.
+"""Measure models: `evaluate.py --metric is|fid|kid|r_precision|wer|cer|part_colours|colour_edits|variety`.
 
     python evaluate.py --metric part_colours
     python evaluate.py --metric part_colours --from transcript --samples 200
@@ -10,13 +10,29 @@ way. The table and the protocol go to standard output and, as JSON, to results/;
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from measured import (
+    PAINTED,
+    SPOKEN,
+    choose,
+    collect,
+    draw_sample,
+    few_samples,
+    has_part_truth,
+    hear,
+    model_entry,
+    model_name,
+    open_speech,
+    painted,
+    rendered,
+    set_name,
+    speech_splits,
+    with_known_words,
+)
 from storage.errors import Parser, UserError, run_cli, suggest
 from storage.files import make_folder, write_json
 
@@ -24,21 +40,17 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from data.cub import Birds
-    from t2i.painter import Painter
     from t2i.part_classifier import PartClassifier
 
 # torch and the models are imported once the command is known to be right: --help and mistakes answer at once
 
-PAINTED, SPOKEN = "painted_birds", "spoken_captions"
-PICTURE_METRICS = ("is", "fid", "kid", "r_precision", "part_colours")
+PICTURE_METRICS = ("is", "fid", "kid", "r_precision", "part_colours", "colour_edits", "variety")
 SPEECH_METRICS = ("wer", "cer")
 IS_HEADS = ("body", "wings")  # whose joint colour is the class of a painted bird
 SPLITS_OF_IS = 10
 KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000
 CANDIDATES, GROUPS = 100, 10  # of R-precision
-CLIPS_AT_ONCE = 64
-LONGEST = 60.0  # seconds of a clip that is heard
+VARIETY_CAPTIONS, VARIETY_SEEDS = 100, 8
 
 
 @dataclass
@@ -133,12 +145,14 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(
             f'no metric "{args.metric}"{suggest(args.metric, METRICS)}: it is {", ".join(METRICS)}'
         )
-    if args.network and args.metric not in ("is", "fid", "kid"):
-        raise UserError(f"--network serves is, fid and kid; {args.metric} does not use it")
+    if args.network and args.metric not in ("is", "fid", "kid", "variety"):
+        raise UserError(f"--network serves is, fid, kid and variety; {args.metric} does not use it")
     if args.network and not args.network.is_file():
         raise UserError(f"no feature network at {args.network}; name a safetensors file")
     if args.source == "transcript" and args.metric in SPEECH_METRICS:
         raise UserError(f"--from transcript is for pictures; {args.metric} always hears speech")
+    if args.source == "transcript" and args.metric == "colour_edits":
+        raise UserError("--from transcript changes no words; colour_edits is measured from captions")
     if args.samples is not None and args.samples < 2:
         raise UserError(f"--samples {args.samples}: at least 2 are needed")
     if args.batch < 1:
@@ -254,6 +268,83 @@ def part_colours(args: argparse.Namespace) -> Result:
     return Result(rows[:2], rows[2], protocol, generated.chance, parts)
 
 
+def colour_edits(args: argparse.Namespace) -> Result:
+    import numpy as np
+
+    from data.captions import named_colours, swap_colour
+    from metrics.colour_edits import colour_edits as score
+
+    if not has_part_truth(args):
+        raise UserError(f"{args.data} has no parts.csv; colour_edits is measured on {PAINTED}")
+    classifier = load_classifier(args)
+    sample = draw_sample(args)
+    rows, texts, parts, colours = [], [], [], []
+    for row, caption in enumerate(sample.captions):
+        rng = np.random.default_rng([args.seed, row, 3])
+        named = named_colours(caption)
+        free = [colour for colour in classifier.colours if colour not in named.values()]
+        edits = [(part, free[rng.integers(len(free))]) for part in rng.permutation(list(named))]
+        found = next(((p, c, t) for p, c in edits if (t := swap_colour(caption, p, c)) is not None), None)
+        if found and len(named) > 1:
+            rows.append(row)
+            parts.append(classifier.parts.index(found[0]))
+            colours.append(classifier.colours.index(found[1]))
+            texts.append(found[2])
+    if not rows:
+        raise UserError(
+            "no caption names two parts of which one can be changed; measure more of them (--samples)"
+        )
+    sample = sample.only(rows)
+    named_parts = np.array([[part in named_colours(c) for part in classifier.parts] for c in sample.captions])
+    before, after = (
+        collect(lambda batch: classifier(batch).argmax(dim=2), painted(args, of)).astype(int)
+        for of in (sample, replace(sample, texts=texts))
+    )
+    with few_samples():
+        found_edits = score(before, after, parts, colours, named_parts, args.seed)
+    protocol = sample.protocol | {
+        "samples": len(rows),
+        "text": "a caption, and the same with one colour word changed to a colour that it does not name; same noise",
+        "kept": f"{found_edits.others} other named parts, read as before the edit",
+        "classifier": model_entry(args.classifier, classifier.checksum),
+    }
+    told = [
+        Row(name, value, {"low": low, "high": high, "of": "95 % bootstrap over captions"})
+        for name, value, (low, high) in (
+            ("the edited part takes its new colour", found_edits.changed, found_edits.changed_interval),
+            ("other named parts are read as before", found_edits.kept, found_edits.kept_interval),
+        )
+    ]
+    return Result(told, None, protocol, 1 / len(classifier.colours))
+
+
+def variety(args: argparse.Namespace) -> Result:
+    import numpy as np
+
+    from metrics.variety import mean_pairwise_distance as distance
+
+    features, network = feature_network(args)
+    args.samples = args.samples or VARIETY_CAPTIONS
+    sample = draw_sample(args)
+    captions = np.repeat(np.arange(len(sample)), VARIETY_SEEDS)
+    many = replace(sample.only(captions), noise=list(range(VARIETY_SEEDS)) * len(sample))
+    every = np.arange(len(sample.birds))
+    rows = []
+    for name, images, groups, of in (
+        ("generated", painted(args, many), captions, f"{len(sample)} captions"),
+        ("real", rendered(args, sample, every), sample.birds.class_ids, "the species of the split"),
+    ):
+        read = collect(features, images)
+        with few_samples():
+            mean, std = distance(read, groups)
+        rows.append(Row(name, mean, {"std": std, "of": of}))
+    protocol = sample.protocol | network | {
+        "distance": f"Euclidean, mean over the pairs of {VARIETY_SEEDS} seeds of a caption",
+        "real pictures": "pairs of one species: the same colours, other poses, places and light",
+    }  # fmt: skip
+    return Result(rows[:1], rows[1], protocol)
+
+
 def error_rate(args: argparse.Namespace) -> Result:
     from asr.recognizer import Recognizer
     from metrics.error_rates import NORMALISATION, character_error_rate, word_error_rate
@@ -298,124 +389,11 @@ METRICS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "kid": kernel_distance,
     "r_precision": r_precision,
     "part_colours": part_colours,
+    "colour_edits": colour_edits,
+    "variety": variety,
     "wer": error_rate,
     "cer": error_rate,
 }
-
-
-# --- what is measured: pairs of a test picture and one of its captions -----------------------------------------
-
-
-class Sample(NamedTuple):
-    """N pairs: indices (N,) of pictures, a caption of each, what is painted for it, and the seed of its noise."""
-
-    birds: "Birds"
-    painter: "Painter"
-    indices: "np.ndarray"
-    captions: list[str]
-    texts: list[str]
-    noise: list[int]
-    protocol: dict[str, Any]
-
-    @property
-    def class_ids(self) -> "np.ndarray":
-        return self.birds.class_ids[self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-def draw_sample(args: argparse.Namespace) -> Sample:
-    """The pairs that a metric measures, a function of the set, --samples and --seed."""
-    import numpy as np
-
-    from t2i.painter import Painter
-
-    painter = Painter.load(args.model).to(args.device)
-    root = bird_folder(args)
-    birds = open_birds(args, root, painter.resolutions[-1])
-    indices = choose(len(birds), args.samples, args.seed)
-    captions, noise = [], []
-    for pair, i in enumerate(indices):
-        rng = np.random.default_rng([args.seed, pair, 1])
-        captions.append(birds.captions[i][rng.integers(len(birds.captions[i]))])
-        noise.append(int(rng.integers(2**31)))
-    protocol: dict[str, Any] = {
-        "set": set_name(root),
-        "split": args.split,
-        "pictures in the split": len(birds),
-        "samples": len(indices),
-        "text": "one caption a picture, drawn by the seed",
-        "model": model_entry(args.model, painter.checksum),
-        "image size": birds.size,
-        "real pictures": "those of the same captions, cut to 1.5 times the bird's box, its centre, not flipped",
-    }
-    spoken = captions
-    if args.source == "transcript":
-        spoken, speech = transcripts(args, captions)
-        protocol |= speech | {"text": "transcript of one spoken caption a picture, drawn by the seed"}
-    texts = with_known_words(spoken, painter.vocabulary)
-    protocol["texts without a known word"] = sum(a != b for a, b in zip(spoken, texts, strict=True))
-    return Sample(birds, painter, indices, captions, texts, noise, protocol)
-
-
-def choose(count: int, samples: int | None, seed: int) -> "np.ndarray":
-    """`samples` of `count` items (all of them once, in order, for None), in shuffled passes over the set."""
-    import numpy as np
-
-    if samples is None:
-        return np.arange(count)
-    passes = [np.random.default_rng([seed, n]).permutation(count) for n in range(-(-samples // count))]
-    return np.concatenate(passes)[:samples]
-
-
-def with_known_words(texts: Sequence[str], vocabulary: Any) -> list[str]:
-    """The texts; one without any word of the vocabulary (nothing was heard, say) becomes a word that says nothing."""
-    nothing = "bird" if not vocabulary.unknown("bird") else vocabulary.words[1]
-    return [text if vocabulary.encode(text, 10**6) else nothing for text in texts]
-
-
-def painted(args: argparse.Namespace, sample: Sample) -> Iterator["Tensor"]:
-    """The painter's pictures of a sample, batch by batch: (B, 3, S, S) in [-1, 1]."""
-    for start in progress(range(0, len(sample), args.batch), "painting", len(sample), args.batch):
-        part = slice(start, start + args.batch)
-        yield sample.painter.paint(sample.texts[part], sample.noise[part]).images[-1]
-
-
-def rendered(
-    args: argparse.Namespace, sample: Sample, indices: "np.ndarray | None" = None
-) -> Iterator["Tensor"]:
-    """The real pictures of a sample, or those of `indices`, batch by batch: (B, 3, S, S) in [-1, 1]."""
-    from data.sampling import to_unit
-
-    indices = sample.indices if indices is None else indices
-    for start in progress(range(0, len(indices), args.batch), "real pictures", len(indices), args.batch):
-        yield to_unit(sample.birds.batch(indices[start : start + args.batch].tolist(), None).to(args.device))
-
-
-def collect(function: Callable[[Any], "Tensor"], batches: Iterable[Any]) -> "np.ndarray":
-    """function(batch) (B, ...) of every batch -> (N, ...), float64."""
-    import numpy as np
-
-    return np.concatenate([function(batch).double().cpu().numpy() for batch in batches])
-
-
-def progress(starts: range, what: str, total: int, batch: int) -> Iterator[int]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=what, unit="", dynamic_ncols=True, file=sys.stderr) as bar:
-        for start in starts:
-            yield start
-            bar.update(min(batch, total - start))
-
-
-@contextmanager
-def few_samples() -> Iterator[None]:
-    """A score's complaint about its arrays, told as a user's mistake."""
-    try:
-        yield
-    except ValueError as error:
-        raise UserError(f"{error}; measure more pictures (--samples) or a larger set") from error
 
 
 # --- networks that read pictures -------------------------------------------------------------------------------
@@ -501,140 +479,6 @@ def network_entry(name: str, checksum: str, size: int) -> dict[str, Any]:
     return {"name": name, "sha256": checksum, "reads at": f"{size} px, resized bilinearly with antialiasing"}
 
 
-def model_entry(folder: Path, checksum: str) -> dict[str, str]:
-    return {"name": model_name(folder), "sha256": checksum}
-
-
-def model_name(folder: Path) -> str:
-    """ "painted-attngan" of weights/painted-attngan, "cub" of runs/cub/model."""
-    folder = folder.resolve()
-    return folder.parent.name if folder.name == "model" else folder.name
-
-
-# --- data sets -------------------------------------------------------------------------------------------------
-
-
-def bird_folder(args: argparse.Namespace) -> Path:
-    """The set named or located by --data; painted birds are made where they are missing."""
-    if args.data == PAINTED:
-        from data.prepare import ensure_painted_birds
-
-        return ensure_painted_birds(
-            args.root, splits=(check_split(args.split, ("train", "test"), args.data),)
-        )
-    return located(args.data, args.root, "--data", PAINTED)
-
-
-def check_split(split: str, splits: Sequence[str], where: str) -> str:
-    if split not in splits:
-        raise UserError(
-            f'no split "{split}" in {where}{suggest(split, splits)}: there are {", ".join(splits)}'
-        )
-    return split
-
-
-def located(given: str, root: Path, option: str, made_here: str) -> Path:
-    """A folder, or the name of one under `root`."""
-    for folder in (Path(given), root / given):
-        if folder.is_dir():
-            return folder
-    there = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    known = sorted({made_here, *there})
-    raise UserError(
-        f"no set {given}{suggest(given, known)}: {option} takes a folder, or one of {', '.join(known)}"
-    )
-
-
-def open_birds(args: argparse.Namespace, root: Path, size: int) -> "Birds":
-    from data.cub import load_birds
-
-    return load_birds(root, args.split, size, cache_of(args, root), "skip" if args.skip_damaged else "error")
-
-
-def cache_of(args: argparse.Namespace, root: Path) -> Path:
-    """--cache, or a folder in the set, or, where the set is elsewhere, one of its name under --root."""
-    if args.cache:
-        return args.cache
-    inside = args.root.resolve() in root.resolve().parents
-    return root / "cache" if inside else args.root / "cache" / root.resolve().name
-
-
-def has_part_truth(args: argparse.Namespace) -> bool:
-    """Whether the pictures of --data are painted birds; asked before they are made."""
-    return args.data == PAINTED or (bird_folder(args) / "parts.csv").is_file()
-
-
-def set_name(root: Path) -> str:
-    return root.resolve().name
-
-
-def speech_splits(args: argparse.Namespace) -> tuple[Path, list[str]]:
-    """The set of --speech and the splits to hear: the one asked for, and voices never trained on beside test."""
-    if args.speech == SPOKEN:
-        from data.prepare import ensure_spoken_captions
-
-        check_split(args.split, ("train", "val", "test", "test_voices"), args.speech)
-        splits = ["test", "test_voices"] if args.split == "test" else [args.split]
-        return ensure_spoken_captions(args.root, splits=tuple(splits)), splits
-    root = located(args.speech, args.root, "--speech", SPOKEN)
-    also = args.split == "test" and (root / "splits" / "test_voices.txt").is_file()
-    return root, [args.split, "test_voices"] if also else [args.split]
-
-
-def open_speech(args: argparse.Namespace, root: Path, split: str) -> Any:
-    from data.speech import load_speech
-
-    # a cache of its own: training leaves long clips out, a figure should not
-    cache = cache_of(args, root) / "evaluation"
-    return load_speech(
-        root, split, cache, on_damaged="skip" if args.skip_damaged else "error", max_seconds=LONGEST
-    )
-
-
-# --- hearing ---------------------------------------------------------------------------------------------------
-
-
-def transcripts(args: argparse.Namespace, captions: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """What the recogniser hears when the captions are spoken, and how that was done."""
-    from asr.recognizer import Recognizer
-    from data.voices import TRAIN_VOICES
-    from metrics.error_rates import word_error_rate
-
-    recognizer = Recognizer.load(args.recognizer, args.device)
-    spoken = [speak(caption, args.seed, i) for i, caption in enumerate(captions)]
-    heard = hear(spoken, recognizer, args.beam)
-    return heard, {
-        "voices": f"{len(TRAIN_VOICES)} of espeak-ng, those of the recogniser's training",
-        "recognizer": model_entry(args.recognizer, recognizer.checksum),
-        "beam": args.beam,
-        "word error rate of the transcripts": word_error_rate(captions, heard, args.seed).value,
-    }
-
-
-def speak(caption: str, seed: int, index: int) -> "np.ndarray":
-    """A caption in a voice, tempo and pitch drawn by (seed, index): samples (S,) float32 at 16 kHz."""
-    import numpy as np
-    import torch
-    import torchaudio
-
-    from data.voices import PITCHES, RATES, TRAIN_VOICES, Clip, record
-
-    rng = np.random.default_rng([seed, index, 2])
-    voice = TRAIN_VOICES[rng.integers(len(TRAIN_VOICES))]
-    clip = Clip(caption, voice, rng.uniform(*RATES), rng.uniform(*PITCHES), silence=(0.1, 0.1), gain=0.6)
-    samples, rate = record(clip)
-    sound = torch.from_numpy(samples.astype(np.float32) / 32768)
-    return torchaudio.functional.resample(sound, rate, 16_000).numpy()
-
-
-def hear(clips: Sequence["np.ndarray"], recognizer: Any, beam: int) -> list[str]:
-    """Clips (S,) at 16 kHz -> transcripts, in their order."""
-    heard: list[str] = []
-    for start in progress(range(0, len(clips), CLIPS_AT_ONCE), "hearing", len(clips), CLIPS_AT_ONCE):
-        heard += recognizer.transcribe_batch(list(clips[start : start + CLIPS_AT_ONCE]), beam=beam)
-    return heard
-
-
 # --- what is told ----------------------------------------------------------------------------------------------
 
 
@@ -676,13 +520,15 @@ TITLES = {
     "kid": "KID, kernel distance of features (lower is better)",
     "r_precision": "R-precision (higher is better)",
     "part_colours": "part-colour accuracy (higher is better)",
+    "colour_edits": "colour edits: one colour word is changed (higher is better)",
+    "variety": "variety, distance between pictures of one caption (as real ones is best)",
     "wer": "word error rate (lower is better)",
     "cer": "character error rate (lower is better)",
 }
 
 
 def shown(metric: str, value: float) -> str:
-    if metric in ("is", "fid"):
+    if metric in ("is", "fid", "variety"):
         return f"{value:.2f}"
     return f"{value:.5f}" if metric == "kid" else f"{100 * value:.1f} %"
 

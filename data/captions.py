@@ -103,6 +103,24 @@ def named_colours(text: str) -> dict[str, str]:
     return {part: next(iter(found[part])) for part in PARTS if len(found.get(part, ())) == 1}
 
 
+def swap_colour(text: str, part: str, colour: str) -> str | None:
+    """The sentence with one colour word changed so that `part` has `colour` and nothing else changes.
+
+    None where no single word does that: the part is not named, or shares its colour word with another part.
+    """
+    wanted = named_colours(text) | {part: colour}
+    for word in re.finditer(r"[A-Za-z]+", text):
+        if word[0].lower() not in _COLOUR_WORDS:
+            continue
+        before, after = text[: word.start()], text[word.end() :]
+        article = "an" if colour[0] in "aeiou" else "a"
+        before = re.sub(r"\b(a)n? $", rf"\1{article[1:]} ", before, flags=re.IGNORECASE)  # keeps a capital
+        swapped = before + colour + after
+        if named_colours(swapped) == wanted and part in named_colours(text):
+            return swapped
+    return None
+
+
 def _kind(token: str) -> str:
     if token in _COLOUR_WORDS:
         return "colour"

@@ -98,6 +98,25 @@ def test_part_colours_read_what_the_captions_name(measure):
     assert measure("part_colours") == found
 
 
+def test_colour_edits_change_one_word(measure):
+    found = measure("colour_edits", "--samples", "20")
+    assert found["real"] is None and found["chance"] == pytest.approx(1 / 11)
+    assert [row["name"] for row in found["rows"]] == [
+        "the edited part takes its new colour",
+        "other named parts are read as before",
+    ]
+    assert 10 <= found["protocol"]["samples"] <= 20
+    assert found["rows"][1]["value"] > 0.5  # an untrained painter hardly hears one word
+
+
+def test_variety_compares_seeds_with_pictures_of_a_species(measure):
+    with pytest.raises(UserError, match="no two pictures of one caption"):
+        measure("variety", "--samples", "2")  # one test picture a species
+    found = measure("variety", "--samples", "2", "--split", "train")
+    assert found["value"] > 0 and found["real"] > 0
+    assert found["protocol"]["distance"].endswith("8 seeds of a caption")
+
+
 def test_part_colours_from_transcripts_name_the_voices_and_the_errors(measure):
     found = measure("part_colours", "--from", "transcript", "--samples", "3", "--beam", "0")
     protocol = found["protocol"]

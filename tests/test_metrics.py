@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from metrics.colour_edits import colour_edits
 from metrics.error_rates import character_error_rate, normalise, word_error_rate
 from metrics.frechet import frechet_distance
 from metrics.inception_score import inception_score
 from metrics.kernel import kernel_distance, squared_mmd
 from metrics.part_colours import part_colour_accuracy
 from metrics.r_precision import r_precision
+from metrics.variety import mean_pairwise_distance
 
 
 def features(seed: int, n: int = 300, d: int = 16) -> np.ndarray:
@@ -219,3 +221,25 @@ def test_error_rates_of_silence():
         word_error_rate([""], ["a"])
     with pytest.raises(ValueError, match="one hypothesis"):
         word_error_rate(["a"], [])
+
+
+# --- colour edits and variety ----------------------------------------------------------------------------------
+
+
+def test_colour_edits_by_hand():
+    before = np.array([[1, 2, 3], [1, 2, 3]])
+    after = np.array([[5, 2, 3], [1, 4, 3]])  # the first edit works, the second spoils another part
+    found = colour_edits(before, after, [0, 0], [5, 6], np.array([[1, 1, 0], [1, 1, 1]]))
+    assert found.changed == 0.5
+    assert found.others == 3 and found.kept == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="beside the edited"):
+        colour_edits(before, after, [0, 0], [5, 6], np.array([[1, 0, 0], [1, 0, 0]]))
+    with pytest.raises(ValueError, match="one row an edit"):
+        colour_edits(before, after, [0], [5], np.ones((2, 3)))
+
+
+def test_mean_pairwise_distance_by_hand():
+    features = np.array([[0.0, 0], [3, 4], [1, 1], [1, 1], [9, 9]])
+    assert mean_pairwise_distance(features, np.array([0, 0, 1, 1, 2])) == (2.5, 2.5)
+    with pytest.raises(ValueError, match="no two pictures"):
+        mean_pairwise_distance(features, np.arange(5))

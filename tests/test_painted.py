@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 
 from data import painted, prepare
-from data.captions import COLOURS, MAX_WORDS, MIN_WORDS, PARTS, named_colours, write_caption, write_captions
+from data.captions import (
+    COLOURS,
+    MAX_WORDS,
+    MIN_WORDS,
+    PARTS,
+    named_colours,
+    swap_colour,
+    write_caption,
+    write_captions,
+)
 from data.cub import load_birds
 from data.pickles import load_pickle
 from storage.errors import UserError
@@ -38,6 +47,23 @@ def test_every_caption_says_exactly_what_it_names():
         counts[len(named)] += 1
     assert set(counts) == set(range(7))  # from vague to complete
     assert counts[3] + counts[4] + counts[5] > 0.7 * sum(counts.values())
+
+
+def test_one_colour_word_is_swapped():
+    assert (
+        swap_colour("A red bird with a black head.", "body", "orange") == "An orange bird with a black head."
+    )
+    assert swap_colour("a red bird with black wings and tail", "tail", "blue") is None  # shares its word
+    assert swap_colour("a red bird", "head", "blue") is None
+    rng, swapped = np.random.default_rng(1), 0
+    for colours in some_species(200):
+        text, named = write_caption(colours, rng)
+        for part in named:
+            other = "pink" if "pink" not in named.values() else "grey"
+            if (edited := swap_colour(text, part, other)) is not None:
+                assert named_colours(edited) == named | {part: other}, (text, edited)
+                swapped += 1
+    assert swapped > 500
 
 
 def test_captions_of_a_picture_differ_and_repeat():
