@@ -126,6 +126,48 @@ def grid(pictures: Sequence[np.ndarray], caption: str = "", note: str = "") -> I
     return with_caption(page, caption, note) if caption else page
 
 
+def table(
+    rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], columns: Sequence[str] = (), note: str = ""
+) -> Image.Image:
+    """Rows of pictures (3, s, s) in [-1, 1], a label above each row and one above each column."""
+    side, above = 136, 30
+    head = above if columns else 0
+    most = max(len(row) for row in rows)
+    page, pen = sheet(
+        2 * MARGIN + most * side + (most - 1) * GAP,
+        2 * MARGIN + head + len(rows) * (side + above + GAP) - GAP,
+    )
+    for column, name in enumerate(columns):
+        pen.text((MARGIN + column * (side + GAP) + side / 2, MARGIN - 8), name, QUIET, font(17), anchor="ma")
+    for row, (pictures, label) in enumerate(zip(rows, labels, strict=True)):
+        y = MARGIN + head + row * (side + above + GAP)
+        pen.text((MARGIN, y), shorten(label, 18, page.width - 2 * MARGIN), INK, font(18))
+        for column, picture in enumerate(pictures):
+            paste(page, to_image(picture), MARGIN + column * (side + GAP), y + above, side)
+    return with_caption(page, "", note) if note else page
+
+
+def captioned(
+    stacks: Sequence[Sequence[np.ndarray]], captions: Sequence[str], note: str = "", columns: int = 8
+) -> Image.Image:
+    """A column of one or more pictures (3, s, s) in [-1, 1] for every caption, the caption below it."""
+    side = 160
+    texts = [wrap(caption, 13, side, lines=8) for caption in captions]
+    below = 20 + 18 * max(len(text) for text in texts)
+    tall = len(stacks[0])
+    rows = -(-len(stacks) // columns)
+    high = tall * (side + 4) + below
+    page, pen = sheet(2 * MARGIN + columns * side + (columns - 1) * GAP, 2 * MARGIN + rows * high - GAP)
+    for i, (stack, lines) in enumerate(zip(stacks, texts, strict=True)):
+        row, column = divmod(i, columns)
+        x, y = MARGIN + column * (side + GAP), MARGIN + row * high
+        for level, picture in enumerate(stack):
+            paste(page, to_image(picture), x, y + level * (side + 4), side)
+        for line, text in enumerate(lines):
+            pen.text((x + side / 2, y + tall * (side + 4) + 4 + 18 * line), text, INK, font(13), anchor="ma")
+    return with_caption(page, "", note) if note else page
+
+
 def stages(
     images: Sequence[np.ndarray], seeds: Sequence[int], caption: str = "", note: str = ""
 ) -> Image.Image:

@@ -373,3 +373,27 @@ def test_words_that_would_overlap_are_written_lower():
     assert (
         pictures.spectrogram(np.zeros((80, 0), np.float32), 1.0, []).height > 100
     )  # nothing heard, nothing breaks
+
+
+def test_a_table_and_captioned_columns_show_every_picture():
+    """Every picture, each of one colour of its own, is found in the page where its place is."""
+
+    def plain(value: float) -> np.ndarray:
+        return np.full((3, 64, 64), value, np.float32)
+
+    def colours(page: Image.Image) -> set[int]:
+        return {shade for _, shade in page.convert("L").getcolors(2**24)}
+
+    values = [-0.8, -0.5, -0.2, 0.1]
+    shades = {round((value + 1) * 127.5) for value in values}
+    table = pictures.table(
+        [[plain(v) for v in values[:2]], [plain(v) for v in values[2:]]], ["one", "two"], ["a", "b"]
+    )
+    below = pictures.captioned(
+        [[plain(v) for v in values[:2]], [plain(v) for v in values[2:]]], ["x", "y"], "note"
+    )
+    for page in (table, below):
+        assert shades <= colours(page)
+    assert (
+        pictures.table([[plain(0)]] * 2, ["one", "two"]).height > pictures.table([[plain(0)]], ["one"]).height
+    )
