@@ -1,0 +1,50 @@
+"""Speak unseen captions with another engine, flite: `python -m recipes.flite_captions`.
+
+Writes datasets/flite_captions in LJSpeech's layout, for `python evaluate.py --metric wer --speech flite_captions`: the
+sentences of the test split of datasets/spoken_captions, in the four voices of flite that are sampled at 16 kHz. Needs
+the program flite (`apt install flite`), which the project does not bring along.
+"""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data.prepare import ensure_spoken_captions
+from storage.errors import UserError, run_cli
+from storage.files import make_folder, write_atomically, write_text
+
+VOICES = ("awb", "kal16", "rms", "slt")
+CLIPS = 200
+
+
+def main() -> int:
+    if shutil.which("flite") is None:
+        raise UserError("found no program flite on the PATH; install it, e.g. apt install flite")
+    root = Path("datasets")
+    source, folder = ensure_spoken_captions(root, splits=("test",)), root / "flite_captions"
+    texts = dict(line.split("|")[:2] for line in (source / "metadata.csv").read_text().splitlines())
+    names = (source / "splits" / "test.txt").read_text().split()[:CLIPS]
+    make_folder(folder / "wavs")
+    rows = [(f"flite-{name}", VOICES[i % len(VOICES)], texts[name]) for i, name in enumerate(names)]
+    for name, voice, text in tqdm(rows, desc="speaking captions", unit="clip"):
+        if not (folder / "wavs" / f"{name}.wav").exists():
+            write_atomically(folder / "wavs" / f"{name}.wav", lambda beside: speak(text, voice, beside))  # noqa: B023
+    write_text(folder / "metadata.csv", "".join(f"{name}|{text}|{text}\n" for name, _, text in rows))
+    write_text(folder / "speakers.csv", "".join(f"{name}|{voice}\n" for name, voice, _ in rows))
+    write_text(folder / "splits" / "test.txt", "".join(f"{name}\n" for name, _, _ in rows))
+    print(f"{folder}: {len(rows)} clips of {len(VOICES)} voices")
+    return 0
+
+
+def speak(text: str, voice: str, path: Path | str) -> None:
+    done = subprocess.run(
+        ["flite", "-voice", voice, "-t", text, "-o", str(path)], capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise UserError(f"flite could not speak with the voice {voice}: {done.stderr.strip()[:200]}")
+
+
+if __name__ == "__main__":
+    run_cli(main)
