@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from data.cub import Birds
-from data.sampling import bird_batch, to_unit
+from data.sampling import bird_batch, to_unit, wrong_captions
 from data.sets import BirdData, open_birds
 from metrics.r_precision import r_precision
 from storage.errors import run_cli
@@ -27,6 +27,7 @@ class TrainEncoder:
     run: RunConfig = field(default_factory=RunConfig)
     encoder: DamsmConfig = field(default_factory=DamsmConfig)
     batch: int = 48
+    wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
     lr: float = 2e-3  # Adam (0.5, 0.999), one cycle
     clip: float = 0.25  # most norm of the text encoder's gradient
 
@@ -46,7 +47,7 @@ def main() -> None:
     # The vocabulary holds the words of both splits, as AttnGAN's does: a test caption keeps all its words.
     vocabulary = Vocabulary.build(c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
     model = Damsm(config.encoder, vocabulary).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=(0.5, 0.999))
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=(0.5, 0.999), fused=True)
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -56,7 +57,8 @@ def main() -> None:
         seed_step(config.run.seed, step)
         batch = bird_batch(train_set, step, config.batch, config.run.seed)
         set_rate(optimizer, config.lr * warmup_cosine(step, config.run.steps, warmup=50))
-        ids, is_pad = encode_captions(vocabulary, batch.captions, config.encoder.words)
+        wrong = wrong_captions(batch.captions, config.wrong_captions, step, config.run.seed)
+        ids, is_pad = encode_captions(vocabulary, batch.captions + wrong, config.encoder.words)
         with autocast(device, config.run.precision):
             text = model.text_encoder(ids.to(device), is_pad.to(device))
             regions, image = model.image_encoder(batch.images.to(device))

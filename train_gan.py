@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data.cub import Birds
-from data.sampling import bird_batch
+from data.sampling import bird_batch, wrong_captions
 from data.sets import BirdData, open_birds
 from storage.errors import run_cli
 from t2i.attngan import (
@@ -26,6 +26,7 @@ from training.config import RunConfig, load_config
 from training.ema import update_ema
 from training.run import Run
 from training.runtime import autocast, seed_step, set_up
+from training.schedule import linear_end, set_rate
 
 
 @dataclass
@@ -35,8 +36,10 @@ class TrainGan:
     gan: AttnGanConfig = field(default_factory=AttnGanConfig)
     encoder: str = "weights/painted-damsm"  # a DAMSM's model folder
     batch: int = 20
+    wrong_captions: int = 0  # captions with a wrong colour, for each right one, that DAMSM must tell from it
     lr_generator: float = 2e-4
     lr_discriminator: float = 2e-4
+    decay: float = 0.0  # share of the steps, at the end, over which both rates fall to 0
     beta1: float = 0.5  # Adam
     beta2: float = 0.999
     ema: float = 0.999
@@ -59,8 +62,8 @@ def main() -> None:
     Ds = build_discriminators(config.gan).to(device)
     average = copy.deepcopy(G).requires_grad_(False)
     betas = (config.beta1, config.beta2)
-    opt_g = torch.optim.Adam(G.parameters(), lr=config.lr_generator, betas=betas)
-    opt_d = torch.optim.Adam(Ds.parameters(), lr=config.lr_discriminator, betas=betas)
+    opt_g = torch.optim.Adam(G.parameters(), lr=config.lr_generator, betas=betas, fused=True)
+    opt_d = torch.optim.Adam(Ds.parameters(), lr=config.lr_discriminator, betas=betas, fused=True)
     kept = {"generator": G, "discriminators": Ds, "average": average, "opt_g": opt_g, "opt_d": opt_d}
     if state:
         for name, part in kept.items():
@@ -68,10 +71,15 @@ def main() -> None:
 
     for step in run.steps(state):
         seed_step(config.run.seed, step)
+        rate = linear_end(step, config.run.steps, config.decay)
+        set_rate(opt_g, config.lr_generator * rate)
+        set_rate(opt_d, config.lr_discriminator * rate)
         batch = bird_batch(train_set, step, config.batch, config.run.seed)
         class_ids = batch.class_ids.to(device)
         real = pyramid(batch.images.to(device), sizes)
-        text = damsm.encode_texts(batch.captions)
+        wrong = wrong_captions(batch.captions, config.wrong_captions, step, config.run.seed)
+        all_text = damsm.encode_texts(batch.captions + wrong)
+        text = all_text.rows(0, config.batch)
         noise = torch.randn(config.batch, config.gan.noise, device=device)
         epsilon = torch.randn(config.batch, config.gan.condition, device=device)
 
@@ -82,7 +90,7 @@ def main() -> None:
 
         Ds.requires_grad_(False)  # a third of the step's work, and nobody would use those gradients
         with autocast(device, config.run.precision):
-            g_loss, g_logs = generator_loss(Ds, painting, text, class_ids, damsm, config.gan)
+            g_loss, g_logs = generator_loss(Ds, painting, all_text, class_ids, damsm, config.gan)
         update(opt_g, g_loss)
         Ds.requires_grad_(True)
 

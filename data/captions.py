@@ -6,11 +6,32 @@ kept in one file because each must know every word of the other: a caption never
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 PARTS = ("head", "body", "belly", "wings", "tail", "bill")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey")
+
+BILLS = ("straight", "cone", "dagger", "hooked")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What a species has beside the colours of its parts."""
+
+    bill: str = "straight"  # one of BILLS
+    long_tail: bool = False
+    wing_bars: bool = False  # two, white or black, see `mark_colour`
+    eye_ring: bool = False
+    streaks: bool = False  # on the belly
+    crest: bool = False
+
+
+def mark_colour(colour: str) -> str:
+    """The colour of a wing bar or an eye ring on this colour: one that shows."""
+    return "black" if colour in ("white", "yellow", "pink", "grey", "orange") else "white"
+
 
 CAPTIONS_A_PICTURE = 10
 MIN_WORDS, MAX_WORDS = 5, 18
@@ -43,7 +64,7 @@ _OTHER_NOUNS = _words(
 _FILLERS = _words(
     "small little large big short long tiny thin thick fat sharp pointy pointed curved round rounded plump stubby "
     "bright light dark pale deep vivid soft colored coloured color colour feathered fluffy broad strong neat tidy "
-    "shiny sturdy slim smooth on over across along its the a of his her"
+    "shiny sturdy slim smooth hooked streaked spotted two on over across along its the a of his her"
 )
 _COPULAS = {"is", "are", "looks", "look"}
 _AFTER_COPULA = {
@@ -119,6 +140,30 @@ def swap_colour(text: str, part: str, colour: str) -> str | None:
         if named_colours(swapped) == wanted and part in named_colours(text):
             return swapped
     return None
+
+
+def wrong_colours(text: str, rng: np.random.Generator) -> str:
+    """The sentence with its colours wrong in one place: a colour word is another, or two have changed places.
+
+    What a picture must be told from if every named part is to count (hard negative captions as of Yuksekgonul et al.,
+    ICLR 2023, section 4). A sentence without a colour word is returned as it is.
+    """
+    found = [word for word in re.finditer(r"[A-Za-z]+", text) if word[0].lower() in _COLOUR_WORDS]
+    if not found:
+        return text
+    one = found[rng.integers(len(found))]
+    others = [word for word in found if _COLOUR_WORDS[word[0].lower()] != _COLOUR_WORDS[one[0].lower()]]
+    changes = {}
+    if others and rng.random() < 0.5:
+        other = others[rng.integers(len(others))]
+        changes = {one.start(): other[0], other.start(): one[0]}
+    else:
+        choices = [colour for colour in COLOURS if colour != _COLOUR_WORDS[one[0].lower()]]
+        changes = {one.start(): choices[rng.integers(len(choices))]}
+    for word in reversed(found):
+        if word.start() in changes:
+            text = text[: word.start()] + changes[word.start()] + text[word.end() :]
+    return re.sub(r"\ba(?=n? (\w))n?", lambda a: "an" if a[1] in "aeiou" else "a", text)
 
 
 def _kind(token: str) -> str:
@@ -219,53 +264,64 @@ _SYNONYMS: dict[str, Sequence[str]] = {
     "bill": ("bill", "bill", "beak"),
 }
 _PLURAL = {"wings", "upperparts"}
-_ADJECTIVES = {"bill": ("short", "pointed", "small", "sharp"), "tail": ("long", "short"), "wings": ("short",)}
-_ADJECTIVES |= {"head": ("round", "small"), "belly": ("round",), "body": ("small", "plump")}
+_BILL_WORDS: dict[str, Sequence[str]] = {
+    "straight": ("sharp", "pointed"),
+    "cone": ("short", "thick"),
+    "dagger": ("long", "thin"),
+    "hooked": ("hooked", "curved"),
+}
 _SIZES = ("", "", "", "small ", "little ")
 # parts named, and how often: some captions are vague, but most tell a bird from the other 99 of R-precision
 _HOW_MANY = {0: 0.005, 1: 0.01, 2: 0.025, 3: 0.17, 4: 0.35, 5: 0.29, 6: 0.15}
 _VAGUE = (
-    "this is a small bird with a round body and a short bill",
+    "this is a small bird with a round body and thin legs",
     "a little bird with a plump body and thin legs",
-    "this bird has a large eye and a pointed beak",
-    "the bird has a round head and a short tail",
+    "this bird has a large eye and a round head",
+    "the bird has a round head and smooth feathers",
     "a small bird that looks calm and healthy",
     "this small bird has neat feathers and a bright eye",
     "a pretty bird with smooth feathers and thin legs",
-    "this bird has a small head and a strong bill",
+    "this bird has a small head and thin legs",
     "the little bird is resting and looks to the side",
     "a plump bird with a rounded breast and short legs",
-    "this is a bird with short wings and a small beak",
-    "small bird with thin legs and a pointy beak",
+    "this is a bird with neat wings and a round belly",
+    "small bird with thin legs and neat wings",
 )
 
 
 def write_captions(
-    colours: Mapping[str, str], rng: np.random.Generator, count: int = CAPTIONS_A_PICTURE
+    colours: Mapping[str, str],
+    marks: Marks,
+    rng: np.random.Generator,
+    count: int = CAPTIONS_A_PICTURE,
 ) -> list[str]:
-    """`count` different sentences about a bird with these part colours."""
+    """`count` different sentences about a bird with these part colours and marks."""
     captions: list[str] = []
     while len(captions) < count:
-        text, _ = write_caption(colours, rng)
+        text, _ = write_caption(colours, marks, rng)
         if text not in captions:
             captions.append(text)
     return captions
 
 
-def write_caption(colours: Mapping[str, str], rng: np.random.Generator) -> tuple[str, dict[str, str]]:
+def write_caption(
+    colours: Mapping[str, str], marks: Marks, rng: np.random.Generator
+) -> tuple[str, dict[str, str]]:
     """One sentence of 5 to 18 words and the part colours that it names; never anything untrue."""
     count = int(
         rng.choice(list(_HOW_MANY), p=list(_HOW_MANY.values()))
     )  # once: long drafts are often refused
     while True:
         text, named = _draft(colours, count, rng)
+        text = _with_marks(text, colours, marks, rng)
         if MIN_WORDS <= len(text.split()) <= MAX_WORDS:
-            return text, {part: named[part] for part in PARTS if part in named}
+            end = "." if rng.random() < 0.6 else ""
+            return text + end, {part: named[part] for part in PARTS if part in named}
 
 
 def _draft(colours: Mapping[str, str], count: int, rng: np.random.Generator) -> tuple[str, dict[str, str]]:
     if count == 0:
-        return _pick(rng, _VAGUE) + _end(rng), {}
+        return _pick(rng, _VAGUE), {}
     parts = [PARTS[i] for i in rng.permutation(len(PARTS))[:count]]
     named = {part: colours[part] for part in parts}
     spoken = {part: "gray" if c == "grey" and rng.random() < 0.4 else c for part, c in named.items()}
@@ -273,7 +329,27 @@ def _draft(colours: Mapping[str, str], count: int, rng: np.random.Generator) -> 
         text = _about_the_bird(spoken, [p for p in parts if p != "body"], rng)
     else:
         text = _about_its_parts(spoken, parts, rng)
-    return re.sub(r"\ba (?=orange)", "an ", text) + _end(rng), named
+    return re.sub(r"\ba (?=orange)", "an ", text), named
+
+
+def _with_marks(text: str, colours: Mapping[str, str], marks: Marks, rng: np.random.Generator) -> str:
+    """The sentence, sometimes with the shape of a part that it names, or a mark at its end."""
+    shapes = {"bill|beak": _BILL_WORDS[marks.bill], "tail": ("long",) if marks.long_tail else ("short",)}
+    if marks.streaks:
+        shapes["belly|breast|underside"] = ("streaked",)
+    for nouns, words in shapes.items():
+        word = _pick(rng, words)
+        if rng.random() < 0.3:
+            text = re.sub(rf"\b(an? )?({'|'.join(_COLOUR_WORDS)}) (?={nouns})", lambda said: (
+                (_article(word) if said[1] else "") + f"{word} {said[2]} "  # noqa: B023
+            ), text, count=1)  # fmt: skip
+    extras = [f"{mark_colour(colours['wings'])} wingbars", "two wingbars"] if marks.wing_bars else []
+    extras += [f"a {mark_colour(colours['head'])} eyering"] if marks.eye_ring else []
+    extras += ["a crest"] if marks.crest else []
+    if extras and rng.random() < 0.35:
+        predicate = text.split()[-1] in _COLOUR_WORDS
+        text += f"{' with' if predicate or ' with ' not in text else ' and'} {_pick(rng, extras)}"
+    return text
 
 
 def _about_the_bird(colours: Mapping[str, str], rest: list[str], rng: np.random.Generator) -> str:
@@ -366,11 +442,8 @@ def _things(colours: Mapping[str, str], parts: Sequence[str], rng: np.random.Gen
 
 def _thing(colours: Mapping[str, str], part: str, rng: np.random.Generator, with_article: bool = True) -> str:
     name, colour = _pick(rng, _SYNONYMS[part]), colours[part]
-    words = [colour, name]
-    if part in _ADJECTIVES and rng.random() < 0.15:
-        words.insert(0, _pick(rng, _ADJECTIVES[part]))
-    article = _article(words[0]) if with_article and name not in _PLURAL else ""
-    return article + " ".join(words)
+    article = _article(colour) if with_article and name not in _PLURAL else ""
+    return f"{article}{colour} {name}"
 
 
 def _statement(colours: Mapping[str, str], part: str, determiner: str, rng: np.random.Generator) -> str:
@@ -389,10 +462,6 @@ def _is(name: str) -> str:
 
 def _article(word: str) -> str:
     return "an " if word[0] in "aeiou" else "a "
-
-
-def _end(rng: np.random.Generator) -> str:
-    return "." if rng.random() < 0.6 else ""
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:

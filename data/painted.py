@@ -1,11 +1,13 @@
 """Painted birds: pictures of birds drawn by code, so that the colour of every part is known.
 
-A *species* is a colour for each of the six parts. A *scene* is everything else about one picture: pose, facing,
-size, proportions, light and background. `draw(colours, scene)` is a pure function of the two, and a scene is a pure
-function of (seed, species, picture), so any picture can be made alone and comes out the same.
+A *species* is a colour for each of the six parts, and its marks: bill shape, wing bars, eye ring, streaks, crest. A
+*scene* is everything else about one picture: pose, facing, size, proportions, light and background. `draw(colours,
+scene)` is a pure function of the two, and a scene is a pure function of (seed, species, picture), so any picture can
+be made alone and comes out the same.
 
-Birds are built in their own coordinates (the body about one unit long, x towards the bill, y down), painted at four
-times the final size, reduced, and lit by the slope of their blurred silhouette, which makes them look round.
+Birds are built in their own coordinates (the body about one unit long, x towards the bill, y down), painted larger
+than the picture, reduced, and lit by the slope of their blurred silhouette, which makes them look round. A frame is
+WIDTH x HEIGHT whatever its size in pixels: every length below is in pixels of `scale` 1, and multiplied at the end.
 To add a part, add a `_stroke` to the function of `_anatomy` that owns the place.
 """
 
@@ -15,13 +17,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from data.captions import COLOURS, PARTS
+from data.captions import BILLS, COLOURS, PARTS, Marks, mark_colour
 
-WIDTH, HEIGHT = 208, 176  # pixels; CUB's crop of 1.5 times the box is then about 160 pixels wide
+WIDTH, HEIGHT = 208, 176  # pixels at scale 1; CUB's crop of 1.5 times the box is then about 160 pixels wide
+SCALES = (1, 2, 4)  # for training at up to 128, 256 and 512 px
 BIRD = (102.0, 113.0)  # pixels, range of the longer side of the bounding box
-FINE = 4  # the bird is painted this many times larger and reduced
+FINE = 4  # the bird is painted this many times larger and reduced, half as many at larger scales
 
-VERSION = 3  # raised when a change of this file or of captions.py changes a set
+VERSION = 4  # raised when a change of this file or of captions.py changes a set
 
 POSES = ("perched", "standing", "swimming", "flying")
 RGB = {
@@ -78,6 +81,19 @@ def _combination(rng: np.random.Generator) -> dict[str, str]:
             return colours
 
 
+def species_marks(seed: int, stream: int, species: int) -> Marks:
+    """The marks of a species: independent of its colours, and of each other. `stream` as of `scene`."""
+    rng = np.random.default_rng([seed, 30 + stream, species])
+    return Marks(
+        bill=str(rng.choice(BILLS, p=(0.4, 0.2, 0.2, 0.2))),
+        long_tail=bool(rng.random() < 0.4),
+        wing_bars=bool(rng.random() < 0.35),
+        eye_ring=bool(rng.random() < 0.3),
+        streaks=bool(rng.random() < 0.25),
+        crest=bool(rng.random() < 0.25),
+    )
+
+
 # --- scenes ----------------------------------------------------------------------------------------------------
 
 
@@ -93,6 +109,7 @@ class Scene:
     backdrop: str  # "sky", "leaves", "meadow" or "water"
     light: tuple[float, float, float]  # gain of red, green and blue
     shape: dict[str, float] = field(default_factory=dict)  # proportions of the bird, 1 is the middle
+    marks: Marks = Marks()
     seed: tuple[int, ...] = (0,)  # of texture and of details of the background
 
 
@@ -115,7 +132,7 @@ def scene(seed: int, stream: int, species: int, picture: int) -> Scene:
         for name, wide in (
             ("bill", 0.1),
             ("bill_height", 0.08),
-            ("tail", 0.1),
+            ("tail", 0.05),
             ("plump", 0.05),
             ("head", 0.035),
         )
@@ -129,6 +146,7 @@ def scene(seed: int, stream: int, species: int, picture: int) -> Scene:
         backdrop=backdrops[int(rng.integers(len(backdrops)))],
         light=(float(gain * (1 + warmth)), float(gain), float(gain * (1 - warmth))),
         shape=shape,
+        marks=species_marks(seed, stream, species),
         seed=(seed, stream, species, picture),
     )
 
@@ -141,7 +159,7 @@ class _Stroke:
     """One thing to paint: a filled outline, a line or a dot, in the bird's coordinates, later in pixels."""
 
     kind: str  # "fill", "line", "dot"
-    ink: str  # a part, or "eye", "shine", "leg"
+    ink: str  # a part, or "eye", "shine", "ring", "bar", "leg"
     points: np.ndarray  # (N, 2)
     shade: float = 1.0  # of the ink
     width: float = 0.0  # of a line or dot, in units
@@ -151,17 +169,18 @@ class _Stroke:
 
 def _anatomy(scene: Scene, rng: np.random.Generator) -> tuple[list[_Stroke], float]:
     """Strokes in painting order, in units, turned by the tilt; and the height of the ground or water line."""
-    s = scene.shape
+    s, marks = scene.shape, scene.marks
     flying, swimming = scene.pose == "flying", scene.pose == "swimming"
     plump = s.get("plump", 1.0)
-    tail = _tail(s.get("tail", 1.0), spread=1.7 if flying else 1.0, lift=0.16 if swimming else 0.0)
-    trunk = _trunk(plump, rng)
-    head = _head(s, rng)
-    far_wing, near_wing = [], _folded_wing(plump, rng)
+    tail_length = s.get("tail", 1.0) * (1.24 if marks.long_tail else 0.84)
+    tail = _tail(tail_length, spread=1.7 if flying else 1.0, lift=0.16 if swimming else 0.0)
+    trunk = _trunk(plump, marks.streaks, rng)
+    head = _head(s, marks, rng)
+    far_wing, near_wing = [], _folded_wing(plump, marks.wing_bars, rng)
     if flying:
         raised = rng.uniform(54, 78)
-        far_wing = _raised_wing(raised + 27, far=True)
-        near_wing = _raised_wing(raised, far=False)
+        far_wing = _raised_wing(raised + 27, far=True, bars=marks.wing_bars)
+        near_wing = _raised_wing(raised, far=False, bars=marks.wing_bars)
     body_turn = -scene.tilt
     head_turn = body_turn * 0.35  # a bird keeps its head level
     for stroke in tail + trunk + far_wing + near_wing:
@@ -181,7 +200,7 @@ def _anatomy(scene: Scene, rng: np.random.Generator) -> tuple[list[_Stroke], flo
     return far_wing + tail + legs + trunk + near_wing + head, ground
 
 
-def _trunk(plump: float, rng: np.random.Generator) -> list[_Stroke]:
+def _trunk(plump: float, streaks: bool, rng: np.random.Generator) -> list[_Stroke]:
     # clockwise from the nape: along the breast and belly to the vent, and back over the rump
     back = [(-0.52, -0.04), (-0.36, -0.17), (-0.1, -0.28), (0.16, -0.34)]
     front = [
@@ -200,7 +219,14 @@ def _trunk(plump: float, rng: np.random.Generator) -> list[_Stroke]:
     lower = _smooth(outline)[8 * 1 + 5 : 8 * 6 + 3] * (0.995, 0.995)
     belly = np.concatenate([lower, _curve(np.array(flank) * (1, plump))])
     strokes = [_Stroke("fill", "body", body), *_down("body", body, 34, 0.045, rng)]
-    return strokes + [_Stroke("fill", "belly", belly), *_down("belly", belly, 22, 0.04, rng)]
+    strokes += [_Stroke("fill", "belly", belly), *_down("belly", belly, 22, 0.04, rng)]
+    if streaks:
+        for x, y in ((0.36, 0.08), (0.25, 0.12), (0.29, 0.2), (0.15, 0.17), (0.18, 0.25), (0.04, 0.19), (0.07, 0.27),
+                     (-0.07, 0.18), (-0.05, 0.26), (-0.18, 0.17), (-0.17, 0.235), (-0.28, 0.14)):  # fmt: skip
+            at = np.array((x, y)) * (1, plump) + rng.normal(0, 0.008, 2)
+            drop = np.array([(0.012, -0.03), (0.0, 0.0), (-0.016, 0.03)])
+            strokes.append(_Stroke("line", "belly", at + drop, 0.5, 0.026, outlined=False))
+    return strokes
 
 
 def _down(ink: str, area: np.ndarray, count: int, size: float, rng: np.random.Generator) -> list[_Stroke]:
@@ -217,30 +243,58 @@ def _down(ink: str, area: np.ndarray, count: int, size: float, rng: np.random.Ge
     ]
 
 
-def _head(shape: Mapping[str, float], rng: np.random.Generator) -> list[_Stroke]:
-    k, long, high = shape.get("head", 1.0), shape.get("bill", 1.0), shape.get("bill_height", 1.0)
+_BILL = {  # length, height, and how far the tip turns down
+    "straight": (1.0, 1.0, 0.0),
+    "cone": (0.74, 1.3, 0.0),
+    "dagger": (1.42, 0.84, 0.0),
+    "hooked": (0.95, 1.12, 0.085),
+}
+
+
+def _head(shape: Mapping[str, float], marks: Marks, rng: np.random.Generator) -> list[_Stroke]:
+    longer, higher, hook = _BILL[marks.bill]
+    k, long, high = (
+        shape.get("head", 1.0),
+        shape.get("bill", 1.0) * longer,
+        shape.get("bill_height", 1.0) * higher,
+    )
     c = np.array((0.36, -0.36))
     face = [(0.585, -0.37), (0.53, -0.52), (0.38, -0.6), (0.21, -0.53), (0.12, -0.36), (0.1, -0.22)]
     bib = [(0.2, -0.15), (0.36, -0.11), (0.5, -0.17), (0.565, -0.27)]
     skull = c + (_smooth(np.array(face + bib)) - c) * k
     root, tip = np.array((0.53, -0.375)), np.array((0.545 + 0.32 * long, -0.33))
     h = 0.122 * high
-    upper = _curve(np.array([root + (0, -h), root + (0.12 * long, -0.92 * h), tip + (-0.07, -0.45 * h), tip]))
-    lower = _curve(np.array([tip + (-0.05, 0.1 * h), tip + (-0.11 * long, 0.62 * h), root + (0.03, h)]))
+    upper = _curve(
+        np.array([root + (0, -h), root + (0.12 * long, -0.92 * h), tip + (-0.07, -0.45 * h), tip + (0, hook)])
+    )
+    lower = _curve(
+        np.array([tip + (-0.05, 0.1 * h + 0.4 * hook), tip + (-0.11 * long, 0.62 * h), root + (0.03, h)])
+    )
     gape = np.array([tip + (-0.04, 0.0), root + (0.12, 0.015), root + (0.02, 0.01)])
     strokes = [
         _Stroke("fill", "bill", np.concatenate([upper, lower, root[None]])),
         _Stroke("line", "bill", _curve(gape), 0.62, 0.016, outlined=False),
+        *(_crest(k) if marks.crest else []),
         _Stroke("fill", "head", skull, layer="head"),
     ]
     strokes += _down("head", skull, 12, 0.035, rng)
     eye = c + np.array((0.1, -0.055)) * k
     strokes += [
-        _Stroke("dot", "ring", eye[None], 1.0, 0.058),
+        _Stroke("dot", "ring", eye[None], 1.0, 0.084 if marks.eye_ring else 0.056),
         _Stroke("dot", "eye", eye[None], 1.0, 0.046),
         _Stroke("dot", "shine", eye[None] + (0.014, -0.017), 1.0, 0.015),
     ]
     return strokes
+
+
+def _crest(size: float) -> list[_Stroke]:
+    tips = ((-0.02, -0.62), (0.05, -0.72), (0.15, -0.78))
+    roots = ((0.2, -0.46), (0.26, -0.5), (0.33, -0.52))
+    return [
+        _feather("head", np.array(root), np.array(root) + (np.array(tip) - root) * size, 0.05, -0.03, 0.9 + 0.05 * i,
+                 "head")
+        for i, (root, tip) in enumerate(zip(roots, tips, strict=True))
+    ]  # fmt: skip
 
 
 def _tail(long: float, spread: float, lift: float) -> list[_Stroke]:
@@ -255,7 +309,7 @@ def _tail(long: float, spread: float, lift: float) -> list[_Stroke]:
     return strokes
 
 
-def _folded_wing(plump: float, rng: np.random.Generator) -> list[_Stroke]:
+def _folded_wing(plump: float, bars: bool, rng: np.random.Generator) -> list[_Stroke]:
     droop = rng.uniform(-0.02, 0.03)
     strokes = []
     # flight feathers from below upwards, so that each covers the one beneath
@@ -277,6 +331,12 @@ def _folded_wing(plump: float, rng: np.random.Generator) -> list[_Stroke]:
     for x, y, n in ((0.17, -0.1, 3), (0.06, -0.125, 4), (-0.06, -0.125, 4)):
         for i in range(n):
             strokes.append(_scallop("wings", (x - 0.03 * i, y + 0.058 * i), 0.062))
+    if bars:
+        for bar in (
+            [(0.05, -0.17), (0.07, -0.06), (0.0, 0.065)],
+            [(-0.13, -0.145), (-0.1, -0.05), (-0.15, 0.045)],
+        ):
+            strokes.append(_Stroke("line", "bar", _curve(np.array(bar)), 1.0, 0.05, "wing", outlined=False))
     for stroke in strokes:  # a little lower and further back, so that the back is well seen
         stroke.points = stroke.points * (0.9, 0.8) + (-0.04, 0.03)
     return strokes
@@ -287,7 +347,7 @@ def _scallop(ink: str, at: tuple[float, float], size: float) -> _Stroke:
     return _Stroke("line", ink, np.array(at) + size * arc, 0.78, 0.014, layer="wing", outlined=False)
 
 
-def _raised_wing(raised: float, far: bool) -> list[_Stroke]:
+def _raised_wing(raised: float, far: bool, bars: bool) -> list[_Stroke]:
     """A wing held up, its arm `raised` degrees above the tail, and its flight feathers fanned backwards."""
     dim = 0.82 if far else 1.0
     shoulder = np.array((0.2, -0.17)) + ((0.1, -0.05) if far else (0.0, 0.0))
@@ -328,6 +388,9 @@ def _raised_wing(raised: float, far: bool) -> list[_Stroke]:
         strokes.append(
             _Stroke("line", "wings", np.concatenate([arc, [at + 0.05 * along]]), dim * 0.78, 0.014, "wing")
         )
+    for b in (0.09, 0.18) if bars else ():
+        bar = np.array([shoulder + a * along + (b - 0.1 * a) * across for a in (0.0, 0.2, 0.4)])
+        strokes.append(_Stroke("line", "bar", bar, dim, 0.045, "wing", outlined=False))
     return strokes
 
 
@@ -432,24 +495,31 @@ def _place(scene: Scene) -> _Placed:
     return _Placed(strokes, box, ground * unit + float(offset[1]), unit)
 
 
-def bounding_box(scene: Scene) -> tuple[float, float, float, float]:
-    """x, y, width and height of the bird in pixels, without painting it."""
-    return _place(scene).box
+def bounding_box(scene: Scene, scale: int = 1) -> tuple[float, float, float, float]:
+    """x, y, width and height of the bird in pixels of a picture of this scale, without painting it."""
+    return _scaled(_place(scene).box, scale)
 
 
-def draw(colours: Colours, scene: Scene) -> tuple[Image.Image, tuple[float, float, float, float]]:
-    """The picture (WIDTH x HEIGHT, RGB) and the bird's box (x, y, width, height) in pixels."""
+def _scaled(box: tuple[float, float, float, float], scale: int) -> tuple[float, float, float, float]:
+    x, y, width, height = box
+    return x * scale, y * scale, width * scale, height * scale
+
+
+def draw(
+    colours: Colours, scene: Scene, scale: int = 1
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """The picture (WIDTH * scale x HEIGHT * scale, RGB) and the bird's box (x, y, width, height) in its pixels."""
     placed = _place(scene)
     rng = np.random.default_rng([*scene.seed, 2])
-    picture = _backdrop(scene, placed, rng)  # (H, W, 3), 0 to 1
+    picture = _backdrop(scene, placed, scale, rng)  # (H, W, 3), 0 to 1
     inks = _inks(colours, rng)
-    bird, alpha = _paint_bird(placed, inks, rng)  # (H, W, 3) premultiplied, (H, W, 1)
+    bird, alpha = _paint_bird(placed, inks, scale, rng)  # (H, W, 3) premultiplied, (H, W, 1)
     if scene.pose == "swimming":
-        picture = _float_on_water(picture, bird, alpha, placed.ground, rng)
+        picture = _float_on_water(picture, bird, alpha, placed.ground, scale, rng)
     else:
         picture = picture * (1 - alpha) + bird
     picture = picture * np.array(scene.light, np.float32)
-    return Image.fromarray((picture.clip(0, 1) * 255 + 0.5).astype(np.uint8)), placed.box
+    return Image.fromarray((picture.clip(0, 1) * 255 + 0.5).astype(np.uint8)), _scaled(placed.box, scale)
 
 
 def _inks(colours: Colours, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -460,7 +530,8 @@ def _inks(colours: Colours, rng: np.random.Generator) -> dict[str, np.ndarray]:
     inks["leg"] = np.array(((196, 130, 80), (110, 84, 74), (90, 90, 100))[rng.integers(3)], np.float32)
     inks["eye"] = np.array((24, 18, 18), np.float32)
     inks["shine"] = np.array((255, 255, 255), np.float32)
-    inks["ring"] = 0.5 * inks["head"] + 0.5 * (235 if inks["head"].mean() < 110 else 70)
+    for mark, part in (("ring", "head"), ("bar", "wings")):  # softened towards the part
+        inks[mark] = 0.2 * inks[part] + 0.8 * np.array(RGB[mark_colour(colours[part])], np.float32)
     return inks
 
 
@@ -475,26 +546,28 @@ def _tone(ink: np.ndarray, shade: float) -> tuple[int, int, int]:
     return tuple(int(v) for v in value.clip(0, 255))  # type: ignore[return-value]
 
 
-def _paint_bird(placed: _Placed, inks: dict[str, np.ndarray], rng: np.random.Generator):
+def _paint_bird(placed: _Placed, inks: dict[str, np.ndarray], scale: int, rng: np.random.Generator):
     """The lit bird (H, W, 3), premultiplied by its coverage (H, W, 1), both 0 to 1."""
     points = np.concatenate([s.points for s in placed.strokes])
     x0, y0 = np.floor(points.min(axis=0)).astype(int) - 4
     x1, y1 = np.ceil(points.max(axis=0)).astype(int) + 4
-    size = ((x1 - x0) * FINE, (y1 - y0) * FINE)
+    fine = FINE if scale == 1 else FINE // 2
+    zoom = fine * scale
+    size = ((x1 - x0) * zoom, (y1 - y0) * zoom)
     colour, cover, relief = Image.new("RGB", size), Image.new("L", size), Image.new("L", size)
     pen, mask, raise_ = ImageDraw.Draw(colour), ImageDraw.Draw(cover), ImageDraw.Draw(relief)
     for s in placed.strokes:
         ink = inks[s.ink]
         tone = _tone(ink, s.shade)
-        at = (s.points - (x0, y0)) * FINE
-        width = max(2, round(s.width * placed.unit * FINE))
+        at = (s.points - (x0, y0)) * zoom
+        width = max(zoom // 2, round(s.width * placed.unit * zoom))
         if s.kind == "dot":
-            (x, y), r = at[0], s.width * placed.unit * FINE
+            (x, y), r = at[0], s.width * placed.unit * zoom
             pen.ellipse((x - r, y - r, x + r, y + r), fill=tone)
             continue
         path = at.ravel().tolist()
         if s.kind == "line":
-            pen.line(path, fill=tone, width=width, joint="curve" if s.ink == "leg" else None)
+            pen.line(path, fill=tone, width=width, joint="curve" if s.ink in ("leg", "bar") else None)
             if s.ink == "leg":
                 mask.line(path, fill=255, width=width)
             continue
@@ -504,24 +577,26 @@ def _paint_bird(placed: _Placed, inks: dict[str, np.ndarray], rng: np.random.Gen
         if s.outlined:
             edge = _tone(ink, 0.66)
             closed = path + path[:4]
-            pen.line(closed, fill=edge, width=5)
-            mask.line(closed, fill=255, width=5)
-    bird = np.asarray(colour.reduce(FINE), np.float32) / 255
-    alpha = np.asarray(cover.reduce(FINE), np.float32)[..., None] / 255
-    bird = _light_up(bird, alpha, relief.reduce(FINE), rng)
-    whole, coverage = np.zeros((HEIGHT, WIDTH, 3), np.float32), np.zeros((HEIGHT, WIDTH, 1), np.float32)
-    top, left, bottom, right = max(y0, 0), max(x0, 0), min(y1, HEIGHT), min(x1, WIDTH)
+            pen.line(closed, fill=edge, width=round(1.25 * zoom))
+            mask.line(closed, fill=255, width=round(1.25 * zoom))
+    bird = np.asarray(colour.reduce(fine), np.float32) / 255
+    alpha = np.asarray(cover.reduce(fine), np.float32)[..., None] / 255
+    bird = _light_up(bird, alpha, relief.reduce(fine), scale, rng)
+    width, height = WIDTH * scale, HEIGHT * scale
+    whole, coverage = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1), np.float32)
+    x0, y0, x1, y1 = x0 * scale, y0 * scale, x1 * scale, y1 * scale
+    top, left, bottom, right = max(y0, 0), max(x0, 0), min(y1, height), min(x1, width)
     whole[top:bottom, left:right] = bird[top - y0 : bottom - y0, left - x0 : right - x0]
     coverage[top:bottom, left:right] = alpha[top - y0 : bottom - y0, left - x0 : right - x0]
     return whole, coverage
 
 
 def _light_up(
-    bird: np.ndarray, alpha: np.ndarray, relief: Image.Image, rng: np.random.Generator
+    bird: np.ndarray, alpha: np.ndarray, relief: Image.Image, scale: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Light from above, one side a little: the slope of the blurred relief is taken for the bird's own."""
-    wide = np.asarray(relief.filter(ImageFilter.GaussianBlur(6)), np.float32)
-    near = np.asarray(relief.filter(ImageFilter.GaussianBlur(2)), np.float32)
+    wide = np.asarray(relief.filter(ImageFilter.GaussianBlur(6 * scale)), np.float32) * scale
+    near = np.asarray(relief.filter(ImageFilter.GaussianBlur(2 * scale)), np.float32) * scale
     down = np.gradient(wide, axis=0) * 0.022 + np.gradient(near, axis=0) * 0.006
     across = np.gradient(wide, axis=1) * 0.022 + np.gradient(near, axis=1) * 0.006
     side = rng.uniform(-0.5, 0.5)
@@ -557,7 +632,7 @@ _WATER = (
 )
 
 
-def _backdrop(scene: Scene, placed: _Placed, rng: np.random.Generator) -> np.ndarray:
+def _backdrop(scene: Scene, placed: _Placed, scale: int, rng: np.random.Generator) -> np.ndarray:
     """Everything behind the bird and what it stands on, (H, W, 3) from 0 to 1."""
     horizon = {
         "standing": placed.ground - rng.uniform(18, 45),
@@ -582,14 +657,16 @@ def _backdrop(scene: Scene, placed: _Placed, rng: np.random.Generator) -> np.nda
     if scene.backdrop in ("leaves", "meadow") or rng.random() < 0.3:
         _bokeh(ImageDraw.Draw(small, "RGBA"), rng)
         small = small.filter(ImageFilter.GaussianBlur(rng.uniform(0.8, 1.6)))
-    picture = np.asarray(small.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32) / 255
+    picture = (
+        np.asarray(small.resize((WIDTH * scale, HEIGHT * scale), Image.Resampling.BICUBIC), np.float32) / 255
+    )
     if line < HEIGHT:
         tones = _WATER if scene.pose == "swimming" else _FIELD
-        picture = _plain(picture, line, _choose(rng, tones), scene.pose, rng)
+        picture = _plain(picture, line, _choose(rng, tones), scene.pose, scale, rng)
     if scene.pose == "perched":
-        picture = _branch(picture, placed, rng)
+        picture = _branch(picture, placed, scale, rng)
     elif scene.pose == "standing":
-        picture = _shadow(picture, placed)
+        picture = _shadow(picture, placed, scale)
     return picture
 
 
@@ -645,23 +722,26 @@ def _bokeh(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
         pen.ellipse((x - r, y - r, x + r, y + r), fill=(*tone, int(rng.integers(40, 100))))
 
 
-def _plain(picture: np.ndarray, line: float, tones: tuple, pose: str, rng: np.random.Generator) -> np.ndarray:
+def _plain(
+    picture: np.ndarray, line: float, tones: tuple, pose: str, scale: int, rng: np.random.Generator
+) -> np.ndarray:
     """Grass or water from `line` down to the lower edge."""
-    y = np.arange(HEIGHT, dtype=np.float32)[:, None]
+    y = np.arange(HEIGHT * scale, dtype=np.float32)[:, None] / scale
     cover = (0.5 + 0.5 * np.tanh((y - line) / (2.0 if pose == "swimming" else 5.0)))[..., None]
     depth = ((y - line) / (HEIGHT - line)).clip(0, 1)[..., None]
     far, near = (np.array(t, np.float32) + rng.normal(0, 5, 3) for t in tones)
     ground = (far + (near - far) * depth) / 255
     stretch = (14, 3) if pose == "swimming" else (3, 9) if pose == "standing" else (6, 6)
     coarse = Image.fromarray(rng.normal(0, 1, (HEIGHT // stretch[1], WIDTH // stretch[0])).astype(np.float32))
-    grain = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))[..., None]
+    grain = np.asarray(coarse.resize((WIDTH * scale, HEIGHT * scale), Image.Resampling.BICUBIC))[..., None]
     ground = ground * (1 + grain * (0.05 if pose == "swimming" else 0.045) * (0.3 + 0.7 * depth))
     return (picture * (1 - cover) + ground * cover).astype(np.float32)
 
 
-def _branch(picture: np.ndarray, placed: _Placed, rng: np.random.Generator) -> np.ndarray:
+def _branch(picture: np.ndarray, placed: _Placed, scale: int, rng: np.random.Generator) -> np.ndarray:
     """A branch under the feet, with a few leaves."""
-    k = 3
+    fine = 3 if scale == 1 else 2
+    k = fine * scale
     colour, cover = Image.new("RGB", (WIDTH * k, HEIGHT * k)), Image.new("L", (WIDTH * k, HEIGHT * k))
     pen, mask = ImageDraw.Draw(colour), ImageDraw.Draw(cover)
     thick = rng.uniform(3.2, 5.0)
@@ -700,28 +780,33 @@ def _branch(picture: np.ndarray, placed: _Placed, rng: np.random.Generator) -> n
         fill=tone(1.28),
         width=int(thick * k * 0.35),
     )
-    front = np.asarray(colour.reduce(k), np.float32) / 255
-    alpha = np.asarray(cover.reduce(k), np.float32)[..., None] / 255
+    front = np.asarray(colour.reduce(fine), np.float32) / 255
+    alpha = np.asarray(cover.reduce(fine), np.float32)[..., None] / 255
     return picture * (1 - alpha) + front
 
 
-def _shadow(picture: np.ndarray, placed: _Placed) -> np.ndarray:
-    x, y = np.arange(WIDTH)[None, :], np.arange(HEIGHT)[:, None]
+def _shadow(picture: np.ndarray, placed: _Placed, scale: int) -> np.ndarray:
+    x, y = np.arange(WIDTH * scale)[None, :] / scale, np.arange(HEIGHT * scale)[:, None] / scale
     left, _, wide, _ = placed.box
     d = ((x - left - wide * 0.5) / (wide * 0.36)) ** 2 + ((y - placed.ground - 1) / 5.0) ** 2
     return picture * (1 - 0.32 * np.exp(-1.2 * d)[..., None]).astype(np.float32)
 
 
 def _float_on_water(
-    picture: np.ndarray, bird: np.ndarray, alpha: np.ndarray, line: float, rng: np.random.Generator
+    picture: np.ndarray,
+    bird: np.ndarray,
+    alpha: np.ndarray,
+    line: float,
+    scale: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """The bird down to the waterline, and its wavering reflection below."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    y, x = np.mgrid[0 : HEIGHT * scale, 0 : WIDTH * scale] / scale
     wave = line + 0.9 * np.sin(x / rng.uniform(5, 9) + rng.uniform(0, 6))
-    above = (wave - y).clip(0, 1)[..., None].astype(np.float32)
-    waver = (1.6 * np.sin(y / rng.uniform(1.6, 2.4) + 0.05 * x)).astype(int)
-    source_y = (2 * wave - y - 1).astype(int).clip(0, HEIGHT - 1)
-    source_x = (x + waver).clip(0, WIDTH - 1)
+    above = ((wave - y) * scale).clip(0, 1)[..., None].astype(np.float32)
+    waver = 1.6 * np.sin(y / rng.uniform(1.6, 2.4) + 0.05 * x)
+    source_y = ((2 * wave - y) * scale - 1).astype(int).clip(0, HEIGHT * scale - 1)
+    source_x = ((x + waver) * scale).astype(int).clip(0, WIDTH * scale - 1)
     fade = 0.42 * np.exp(-((y - line).clip(0) / 38.0))[..., None].astype(np.float32) * (1 - above)
     mirrored, mirrored_alpha = bird[source_y, source_x], alpha[source_y, source_x]
     picture = picture * (1 - fade * mirrored_alpha) + fade * mirrored * 0.92
@@ -729,7 +814,7 @@ def _float_on_water(
     rim = np.exp(-(((y - wave) / 1.1) ** 2))[..., None].astype(np.float32)
     near = np.asarray(
         Image.fromarray((alpha[..., 0] * above[..., 0] * 255).astype(np.uint8)).filter(
-            ImageFilter.GaussianBlur(4)
+            ImageFilter.GaussianBlur(4 * scale)
         ),
         np.float32,
     )[..., None]

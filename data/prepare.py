@@ -40,10 +40,11 @@ class BirdSettings:
     """What decides every byte of a set of painted birds."""
 
     seed: int = 0
-    train_species: int = 800
+    train_species: int = 2000
     train_pictures: int = 8  # of a species
     test_species: int = 200
     test_pictures: int = 5
+    scale: int = 1  # of the pictures: 2 for training at 256 px, 4 for 512
     version: int = painted.VERSION
 
 
@@ -74,6 +75,10 @@ def ensure_painted_birds(
     folder = Path(root) / "painted_birds"
     _check_names("split", splits, BIRD_SPLITS)
     made_of, done = _settings(folder, BirdSettings(), settings)
+    if made_of.scale not in painted.SCALES:
+        raise UserError(
+            f"scale {made_of.scale} is unknown; choose one of {', '.join(map(str, painted.SCALES))}"
+        )
     every = _all_species(made_of)
     chosen = [species for species in every if species.split in {*splits, *done}]
     missing = [species for species in chosen if species.split in splits and _lacks(folder, species)]
@@ -81,7 +86,7 @@ def ensure_painted_birds(
     if not missing and lists_there:
         return folder
     _write_settings(folder, made_of, done)
-    tasks = [(folder, made_of.seed, species, species.split in splits) for species in chosen]
+    tasks = [(folder, made_of, species, species.split in splits) for species in chosen]
     boxes = _in_parallel(
         _paint_species, tasks, "painting birds", [species.pictures for species in chosen], "bird"
     )
@@ -114,21 +119,21 @@ def _listing(folder: Path) -> set[str]:
         return set()
 
 
-def _paint_species(task: tuple[Path, int, _Species, bool]) -> list[tuple[float, ...]]:
+def _paint_species(task: tuple[Path, BirdSettings, _Species, bool]) -> list[tuple[float, ...]]:
     """Write the pictures and captions of one species that are missing; return the boxes of all its pictures."""
-    folder, seed, species, wanted = task
+    folder, settings, species, wanted = task
     stream = BIRD_SPLITS.index(species.split)
     boxes: list[tuple[float, ...]] = []
     for i, name in enumerate(species.names()):
-        scene = painted.scene(seed, stream, species.index, i)
+        scene = painted.scene(settings.seed, stream, species.index, i)
         picture, text = folder / "CUB_200_2011" / "images" / f"{name}.jpg", folder / "text" / f"{name}.txt"
         if wanted and not text.exists():
-            rng = np.random.default_rng([seed, 20 + stream, species.index, i])
-            write_text(text, "\n".join(write_captions(species.colours, rng)) + "\n")
+            rng = np.random.default_rng([settings.seed, 20 + stream, species.index, i])
+            write_text(text, "\n".join(write_captions(species.colours, scene.marks, rng)) + "\n")
         if not wanted or picture.exists():
-            boxes.append(painted.bounding_box(scene))
+            boxes.append(painted.bounding_box(scene, settings.scale))
             continue
-        image, box = painted.draw(species.colours, scene)
+        image, box = painted.draw(species.colours, scene, settings.scale)
         boxes.append(box)
         write_atomically(picture, partial(image.save, format="JPEG", quality=95, subsampling=0))
     return boxes
@@ -192,7 +197,7 @@ class SpeechSettings:
     """What decides every byte of a set of spoken captions; the seed and the species are those of the birds."""
 
     seed: int = 0
-    train_species: int = 800
+    train_species: int = 2000
     test_species: int = 200
     train: int = 4000  # clips
     val: int = 100
@@ -224,7 +229,12 @@ def ensure_spoken_captions(
     if not missing and lists_there and set(splits) <= set(done):
         return folder
     _write_settings(folder, made_of, done)
-    train, test = painted.species_list(made_of.seed, made_of.train_species, made_of.test_species)
+    train, test = (
+        [(colours, painted.species_marks(made_of.seed, stream, i)) for i, colours in enumerate(of_split)]
+        for stream, of_split in enumerate(
+            painted.species_list(made_of.seed, made_of.train_species, made_of.test_species)
+        )
+    )
     complete = [split for split in voices.SPLITS if split in {*splits, *done}]
     clips = {
         (split, i): voices.clip(made_of.seed, split, i, test if split.startswith("test") else train)
@@ -401,10 +411,11 @@ def _speech_splits(layout: str, source: Path) -> list[str]:
 
 _OPTIONS = {
     "seed": "seed of everything that is made (default 0)",
-    "train_species": "painted species for training (default 800)",
+    "train_species": "painted species for training (default 2000)",
     "train_pictures": "pictures of each of them (default 8)",
     "test_species": "species for testing, unseen in training (default 200)",
     "test_pictures": "pictures of each of them (default 5)",
+    "scale": "size of the pictures: 2 for training at 256 px, 4 for 512 (default 1)",
     "train": "spoken clips for training (default 4000)",
     "val": "clips for validation (default 100)",
     "test": "clips of unseen captions (default 300)",

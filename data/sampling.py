@@ -1,11 +1,13 @@
 """Which items a training step sees: pure functions of (seed, step)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data.captions import wrong_colours
 from data.cub import Birds
 from storage.errors import UserError
 
@@ -40,6 +42,13 @@ def bird_batch(birds: Birds, step: int, batch: int, seed: int) -> BirdBatch:
     return BirdBatch(
         to_unit(birds.batch(indices, rng)), captions, torch.from_numpy(birds.class_ids[indices]), indices
     )
+
+
+def wrong_captions(captions: Sequence[str], each: int, step: int, seed: int) -> list[str]:
+    """`each` captions for every one of B that are wrong in one or two colours; those without a colour have none."""
+    rng = np.random.default_rng([seed, step, 2])
+    wrong = [(text, wrong_colours(text, rng)) for text in captions for _ in range(each)]
+    return [changed for text, changed in wrong if changed != text]
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from data.captions import write_caption
+from data.captions import Marks, write_caption
 from storage.errors import UserError
 
-VERSION = 2  # raised when a change of this file or of captions.py changes clips
+VERSION = 3  # raised when a change of this file or of captions.py changes clips
 
 RATES = (120.0, 200.0)  # words a minute
 PITCHES = (30.0, 70.0)  # espeak's scale, 0 to 100
@@ -134,16 +134,16 @@ class Clip:
     gain: float  # of full scale at the loudest sample
 
 
-def clip(seed: int, split: str, index: int, species: Sequence[Mapping[str, str]]) -> Clip:
-    """Clip `index` of a split, a caption of one of `species` (the training species for train and val).
+def clip(seed: int, split: str, index: int, species: Sequence[tuple[Mapping[str, str], Marks]]) -> Clip:
+    """Clip `index` of a split, a caption of one of `species`, their colours and marks (of training for train and val).
 
     Captions are divided by a checksum of their words: a fifth of all sentences is never used in training, and the
     other splits use no others, so that a sentence heard in training is not met again.
     """
     rng = np.random.default_rng([seed, 30 + SPLITS.index(split), index])
-    colours = species[int(rng.integers(len(species)))]
+    colours, marks = species[int(rng.integers(len(species)))]
     while True:
-        text, _ = write_caption(colours, rng)
+        text, _ = write_caption(colours, marks, rng)
         if (split == "train") != _is_held_out(text):
             break
     names = TEST_VOICES if split == "test_voices" else TRAIN_VOICES

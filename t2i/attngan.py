@@ -29,19 +29,29 @@ class AttnGanConfig:
     embedding: int = 256  # E, set by the text encoder
     condition: int = 100  # C, of conditioning augmentation
     noise: int = 100  # Z
+    first_width: int = 0  # channels of the first stage at half its side are twice this; 0 for `width`
+    attend_from: int = (
+        64  # side of the hidden picture that first attends to the words; 64 is the paper's, 32 earlier
+    )
     residual_blocks: int = 2  # of a refining stage
     adversarial: str = "bce"  # bce (the paper) or hinge
     kl_weight: float = 1.0
     damsm_weight: float = 5.0  # lambda, on the word and the sentence loss alike
     penalty_weight: float = 0.0  # of the matching-aware gradient penalty; 0 is the paper's setting
     penalty_every: int = 4  # steps from one penalty to the next
+    shift: float = (
+        0.0  # most shift of all pictures that are judged, as a share of the side; 0 is the paper's setting
+    )
 
     def __post_init__(self) -> None:
-        for name, choices in (("adversarial", ("bce", "hinge")), ("discriminator_norm", ("batch", "none"))):
+        for name, choices in (
+            ("adversarial", ("bce", "hinge")),
+            ("discriminator_norm", ("batch", "none")),
+            ("attend_from", (8, 16, 32, 64)),
+        ):
             if getattr(self, name) not in choices:
-                raise UserError(
-                    f'{name}="{getattr(self, name)}" is unknown; choose one of {", ".join(choices)}'
-                )
+                known = ", ".join(map(str, choices))
+                raise UserError(f'{name}="{getattr(self, name)}" is unknown; choose one of {known}')
 
 
 def resolutions(config: AttnGanConfig) -> list[int]:
@@ -56,11 +66,25 @@ def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
 
 
+class UpConv(nn.Conv2d):
+    """Nearest upsampling by two, then a 3 x 3 convolution, in one: (B, inputs, H, W) -> (B, outputs, 2H, 2W).
+
+    The two together are one transposed convolution whose 4 x 4 kernel is the 3 x 3 one summed over the four
+    places where nearest upsampling repeats a pixel. It needs 4/9 of the products and no enlarged input.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weight.flip(2, 3).transpose(0, 1)  # (inputs, outputs, 3, 3)
+        kernel = sum(F.pad(w, (1 - i, i, 1 - j, j)) for i in (0, 1) for j in (0, 1))
+        return F.conv_transpose2d(x, kernel, stride=2, padding=1)  # type: ignore[arg-type]
+
+
 def up_block(inputs: int, outputs: int) -> nn.Sequential:
     """(B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2), conv3x3(inputs, 2 * outputs), nn.BatchNorm2d(2 * outputs), nn.GLU(dim=1)
-    )
+    return nn.Sequential(UpConv(inputs, 2 * outputs), nn.BatchNorm2d(2 * outputs), nn.GLU(dim=1))
 
 
 class ResidualBlock(nn.Module):
@@ -124,17 +148,19 @@ class WordAttention(nn.Module):
 
 
 class FirstStage(nn.Module):
-    """Noise and sentence to the hidden picture of 64 x 64 (F_0)."""
+    """Noise and sentence to the first hidden picture (F_0), 64 x 64 in the paper."""
 
     def __init__(self, config: AttnGanConfig):
         super().__init__()
-        n = 16 * config.width
+        n = 16 * (config.first_width or config.width)
         self.project = nn.Linear(config.condition + config.noise, 32 * n, bias=False)
         self.norm = nn.BatchNorm1d(32 * n)
-        self.up = nn.Sequential(*[up_block(n // 2**i, n // 2 ** (i + 1)) for i in range(4)])
+        doublings = (config.attend_from // 4).bit_length() - 1
+        widths = [*(n // 2**i for i in range(doublings)), config.width]
+        self.up = nn.Sequential(*[up_block(i, o) for i, o in zip(widths, widths[1:], strict=False)])
 
     def forward(self, code: Tensor, noise: Tensor) -> Tensor:
-        """code (B, C), noise (B, Z) -> (B, g, 64, 64)."""
+        """code (B, C), noise (B, Z) -> (B, g, s, s) with s = `attend_from`."""
         hidden = F.glu(self.norm(self.project(torch.cat([code, noise], dim=1))), dim=1)  # (B, 16n)
         return self.up(hidden.unflatten(1, (-1, 4, 4)))
 
@@ -162,23 +188,25 @@ class Generator(nn.Module):
         self.config = config
         self.augment = ConditioningAugmentation(config.embedding, config.condition)
         self.first = FirstStage(config)
-        self.next = nn.ModuleList([NextStage(config) for _ in range(config.stages - 1)])
+        before = (64 // config.attend_from).bit_length() - 1  # attending stages that paint nothing yet
+        self.next = nn.ModuleList([NextStage(config) for _ in range(before + config.stages - 1)])
         self.to_image = nn.ModuleList([conv3x3(config.width, 3) for _ in range(config.stages)])
         self.apply(_initialise)
 
     def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
         """noise (B, Z), epsilon (B, C), both from N(0, 1), and the text -> Painting."""
         code, mean, log_var = self.augment(text.sentence, epsilon)
-        hidden = self.first(code, noise)  # (B, g, 64, 64)
-        images, maps = [self._paint(0, hidden)], []
-        for stage, refine in enumerate(self.next, start=1):
+        hidden = self.first(code, noise)  # (B, g, s, s)
+        pyramid, maps = [hidden], []
+        for refine in self.next:
             hidden, attention = refine(hidden, text)
-            images.append(self._paint(stage, hidden))
+            pyramid.append(hidden)
             maps.append(attention)
+        images = [
+            torch.tanh(at_least_float32(to_image(hidden)))
+            for to_image, hidden in zip(self.to_image, pyramid[-len(self.to_image) :], strict=True)
+        ]
         return Painting(tuple(images), tuple(maps), mean, log_var)
-
-    def _paint(self, stage: int, hidden: Tensor) -> Tensor:
-        return torch.tanh(at_least_float32(self.to_image[stage](hidden)))
 
 
 # ---- discriminators ----
@@ -243,6 +271,23 @@ def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
 # ---- losses ----
 
 
+def shifted(images: Tensor, most: float) -> Tensor:
+    """Every picture moved by up to `most` of its side, its border repeated: (B, 3, s, s) -> (B, 3, s, s).
+
+    The translation of differentiable augmentation (Zhao et al., NeurIPS 2020, section 3.2). The judges' strided
+    convolutions lay a fixed grid over a picture, and their gradients would print it: moved pictures average it out.
+    """
+    side = images.shape[-1]
+    margin = round(most * side)
+    if margin == 0:
+        return images
+    padded = F.pad(images, (margin,) * 4, mode="replicate")
+    corners = torch.randint(0, 2 * margin + 1, (len(images), 2)).tolist()
+    return torch.stack(
+        [image[:, y : y + side, x : x + side] for image, (y, x) in zip(padded, corners, strict=True)]
+    )
+
+
 def _says(config: AttnGanConfig, logits: Tensor, real: bool) -> Tensor:
     """How far a discriminator's logits (B,) are from the answer `real`; a scalar."""
     if config.adversarial == "hinge":
@@ -266,7 +311,8 @@ def discriminator_loss(
     total, logs = torch.zeros((), device=text.sentence.device), {}
     with_penalty = config.penalty_weight > 0 and step % config.penalty_every == 0
     for D, real_images, fake_images in zip(discriminators, real, fake, strict=True):
-        of_real, of_fake = D.features(real_images), D.features(fake_images.detach())
+        real_images = shifted(real_images, config.shift)
+        of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))
         real_pair = D.judge_pair(of_real, text.sentence)
         is_real = _says(config, D.judge(of_real), True) + _says(config, real_pair, True)
         is_fake = _says(config, D.judge(of_fake), False) + _says(
@@ -306,12 +352,13 @@ def generator_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Adversarial loss of every stage, KL of the augmentation, DAMSM on the last picture; Eq. (4) and (6).
 
+    text: the B captions painted, and any number more that describe none of the pictures, for DAMSM to tell apart.
     The discriminators' weights must not require gradients here (the trainer sees to it).
     """
     adversarial = torch.zeros((), device=text.sentence.device)
     for D, images in zip(discriminators, painting.images, strict=True):
-        features = D.features(images)
-        for logits in (D.judge(features), D.judge_pair(features, text.sentence)):
+        features = D.features(shifted(images, config.shift))
+        for logits in (D.judge(features), D.judge_pair(features, text.sentence[: len(class_ids)])):
             adversarial = adversarial + (
                 -logits.mean() if config.adversarial == "hinge" else _says(config, logits, True)
             )
@@ -320,7 +367,7 @@ def generator_loss(
     loss = adversarial + config.kl_weight * kl
     logs = {"g": adversarial, "kl": kl}
     if damsm is not None and config.damsm_weight > 0:
-        regions, image = damsm.image_encoder(painting.images[-1])
+        regions, image = damsm.image_encoder(shifted(painting.images[-1], config.shift))
         words, sentence = damsm_loss(regions, image, text, class_ids, damsm.config)
         loss = loss + config.damsm_weight * (words + sentence)
         logs |= {"damsm_words": words, "damsm_sentence": sentence}

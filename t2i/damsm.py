@@ -54,21 +54,26 @@ def sentence_scores(image: Tensor, sentence: Tensor) -> Tensor:
 
 
 def matching_loss(scores: Tensor, class_ids: Tensor) -> Tensor:
-    """Cross entropy of scores (B, B) against their diagonal, of rows and of columns, Eq. (11) and (12).
+    """Cross entropy of scores (B, B + N) against their diagonal, of rows and of columns, Eq. (11) and (12).
 
-    Other pictures of the same class (class_ids (B,)) are no mismatches and are left out.
+    Other pictures of the same class (class_ids (B,)) are no mismatches and are left out. Each picture must also be
+    told from N captions more that describe none of the pictures; they have no picture of their own, so no column.
     """
+    B = len(scores)
     same = class_ids[:, None] == class_ids[None]
     same.fill_diagonal_(False)
-    scores = scores.masked_fill(same, -torch.inf)
-    target = torch.arange(len(scores), device=scores.device)
-    return F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)
+    scores = scores.masked_fill(F.pad(same, (0, scores.shape[1] - B)), -torch.inf)
+    target = torch.arange(B, device=scores.device)
+    return F.cross_entropy(scores, target) + F.cross_entropy(scores[:, :B].T, target)
 
 
 def damsm_loss(
     regions: Tensor, image: Tensor, text: TextFeatures, class_ids: Tensor, config: DamsmConfig
 ) -> tuple[Tensor, Tensor]:
-    """(word loss, sentence loss), scalars, Eq. (13): regions (B, R, E), image (B, E), B captions, class_ids (B,)."""
+    """(word loss, sentence loss), scalars, Eq. (13): regions (B, R, E), image (B, E), class_ids (B,).
+
+    text: the B captions of the pictures, and any number more that describe none of them.
+    """
     words = config.gamma3 * word_scores(regions, text, config.gamma1, config.gamma2)
     sentences = config.gamma3 * sentence_scores(at_least_float32(image), at_least_float32(text.sentence))
     return matching_loss(words, class_ids), matching_loss(sentences, class_ids)

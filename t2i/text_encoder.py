@@ -19,8 +19,9 @@ class TextFeatures(NamedTuple):
     is_pad: Tensor
     sentence: Tensor
 
-    def detach(self) -> "TextFeatures":
-        return TextFeatures(self.words.detach(), self.is_pad, self.sentence.detach())
+    def rows(self, start: int, end: int | None = None) -> "TextFeatures":
+        """The captions from `start` to before `end`."""
+        return TextFeatures(*(features[start:end] for features in self))
 
 
 def pad_captions(captions: Sequence[Sequence[int]], length: int | None = None) -> tuple[Tensor, Tensor]:

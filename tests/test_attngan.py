@@ -4,18 +4,21 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from storage.errors import UserError
 from t2i.attngan import (
     AttnGanConfig,
     Discriminator,
     Generator,
+    UpConv,
     WordAttention,
     build_discriminators,
     discriminator_loss,
     generator_loss,
     matching_aware_penalty,
     resolutions,
+    shifted,
 )
 from t2i.damsm import Damsm, DamsmConfig
 from t2i.painter import Painter, painter_of
@@ -42,6 +45,51 @@ def tiny_painter(seed: int = 0, **changes) -> tuple[Painter, Damsm]:
         DamsmConfig(embedding=16, word_width=8, image_width=8, image_size=32), Vocabulary.build(TEXTS)
     )
     return painter_of(Generator(tiny(**changes)), damsm.eval()), damsm
+
+
+def test_upsampling_and_convolution_are_one_transposed_convolution():
+    up = UpConv(5, 6).double()
+    x = torch.randn(2, 5, 8, 6, dtype=torch.float64)
+    expected = F.conv2d(F.interpolate(x, scale_factor=2), up.weight, padding=1)
+    torch.testing.assert_close(up(x), expected, rtol=0, atol=1e-12)
+
+
+def test_the_first_stage_can_be_wider_than_the_others():
+    plain, wide = Generator(tiny()), Generator(tiny(first_width=8))
+    assert wide.first.project.out_features == 2 * plain.first.project.out_features
+    text = TextFeatures(torch.randn(2, 3, 16), torch.zeros(2, 3, dtype=torch.bool), torch.randn(2, 16))
+    assert wide(torch.randn(2, 5), torch.randn(2, 6), text).images[-1].shape == (2, 3, 128, 128)
+
+
+def test_words_can_be_attended_to_before_the_first_picture():
+    generator = Generator(tiny(attend_from=16))
+    text = TextFeatures(torch.randn(2, 3, 16), torch.zeros(2, 3, dtype=torch.bool), torch.randn(2, 16))
+    painting = generator(torch.randn(2, 5), torch.randn(2, 6), text)
+    assert [image.shape[-1] for image in painting.images] == [64, 128]
+    assert [attention.shape[-1] for attention in painting.attention] == [16, 32, 64]
+    with pytest.raises(UserError, match='attend_from="48" is unknown; choose one of 8, 16, 32, 64'):
+        tiny(attend_from=48)
+
+
+def test_shifted_pictures_are_moved_and_keep_their_size():
+    torch.manual_seed(0)
+    images = torch.arange(16.0).expand(4, 3, 16, 16)
+    moved = shifted(images, 0.25)
+    assert moved.shape == images.shape and shifted(images, 0.0) is images
+    steps = moved[:, 0, 8, 8] - images[:, 0, 8, 8]
+    assert len(set(steps.tolist())) > 1 and steps.abs().max() <= 4
+
+
+def test_the_generator_is_told_which_captions_are_wrong():
+    """Captions without a picture raise DAMSM's loss and leave the adversarial one as it is."""
+    painter, damsm = tiny_painter()
+    config, Ds = tiny(), build_discriminators(tiny())
+    all_text = damsm.encode_texts(TEXTS + ["a black bird", "a yellow bird"])
+    painting = painter.generator(torch.randn(3, 5), torch.randn(3, 6), all_text.rows(0, 3))
+    _, alone = generator_loss(Ds, painting, all_text.rows(0, 3), torch.arange(3), damsm, config)
+    _, beside = generator_loss(Ds, painting, all_text, torch.arange(3), damsm, config)
+    assert beside["damsm_sentence"] > alone["damsm_sentence"] and beside["damsm_words"] > alone["damsm_words"]
+    torch.testing.assert_close(beside["g"], alone["g"])
 
 
 @pytest.mark.parametrize("stages, parameters", [(3, 7_084_592), (4, 7_352_592)])

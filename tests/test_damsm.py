@@ -97,6 +97,21 @@ def test_pictures_of_the_same_class_are_no_mismatches():
     assert same < 3 < apart
 
 
+def test_captions_without_a_picture_are_told_apart_by_the_pictures_only():
+    scores = torch.randn(3, 5)
+    ids = torch.arange(3)
+    expected = F.cross_entropy(scores, ids) + F.cross_entropy(scores[:, :3].T, ids)
+    torch.testing.assert_close(matching_loss(scores, ids), expected)
+    same = torch.tensor(
+        [0, 0, 2]
+    )  # the others of a class are left out, the captions without a picture are not
+    left_out = scores.clone()
+    left_out[0, 1] = left_out[1, 0] = -torch.inf
+    torch.testing.assert_close(
+        matching_loss(scores, same), F.cross_entropy(left_out, ids) + F.cross_entropy(left_out[:, :3].T, ids)
+    )
+
+
 @pytest.mark.parametrize("variant", ["nomask", "masked"])
 def test_losses_and_gradients_are_the_originals(realdata: Path, variant: str):
     """Golden tensors of the original implementation, float64."""

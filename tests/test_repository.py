@@ -65,9 +65,11 @@ def test_generate_understands_the_readmes_flags():
 def test_every_experiment_of_readme_and_recipes_exists():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"experiment=([a-z0-9_]+)", text))
-    # the recipe names its runs and experiments <stage>_painted_<size>
+    # the recipe names its runs and experiments <stage>_painted or <stage>_painted_<size>
     recipe = (ROOT / "recipes" / "painted_birds.sh").read_text(encoding="utf-8")
-    named |= {f"{stage}_painted_quick" for stage in re.findall(r'experiment="\$\(run_of (\w+)\)"', recipe)}
+    for stage in re.findall(r'experiment="\$\(run_of (\w+)\)"', recipe):
+        sized = stage not in ("parts", "recognizer")
+        named |= {f"{stage}_painted{size}" for size in (("_quick", "_full") if sized else ("",))}
     missing = [
         name for name in sorted(named) if not (ROOT / "configs" / "experiment" / f"{name}.yaml").is_file()
     ]
@@ -77,7 +79,7 @@ def test_every_experiment_of_readme_and_recipes_exists():
 def test_the_recipe_says_which_sizes_it_has():
     recipe = str(ROOT / "recipes" / "painted_birds.sh")
     done = subprocess.run(["bash", recipe, "huge"], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr == "usage: recipes/painted_birds.sh quick\n"
+    assert done.returncode == 2 and done.stderr == "usage: recipes/painted_birds.sh quick|full\n"
 
 
 def test_links_of_the_readme_lead_somewhere():

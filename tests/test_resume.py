@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.schedule import linear_end
+
 STEPS, SAVED = 12, 4
 TRAININGS = {
     "train_classifier": ["size=64", "width=4", "batch=8"],
@@ -107,3 +109,9 @@ def test_another_configuration_is_refused(root: Path, tiny_world: Path, tmp_path
     assert again.stderr.startswith("error: ") and "width (4 then, 8 now)" in again.stderr
     complete = subprocess.run(words, capture_output=True, text=True)
     assert complete.returncode == 0 and "is complete (12 steps)" in complete.stdout
+
+
+def test_rates_fall_to_zero_over_the_last_share_of_the_steps():
+    rates = [linear_end(step, 100, 0.25) for step in (0, 75, 80, 90, 100)]
+    assert rates == pytest.approx([1, 1, 0.8, 0.4, 0])
+    assert all(linear_end(step, 100, 0.0) == 1 for step in range(100))

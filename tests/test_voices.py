@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from data import painted, prepare, voices
-from data.captions import named_colours
+from data.captions import Marks, named_colours
 from data.speech import load_speech
 from storage.errors import UserError
 
@@ -77,7 +77,7 @@ def test_bytes_are_the_same_in_another_process_and_order(root: Path):
 
 
 def test_sentences_of_training_are_not_met_again():
-    train, test = painted.species_list(0, 200, 50)
+    train, test = ([(colours, Marks()) for colours in split] for split in painted.species_list(0, 200, 50))
     heard = {voices.clip(0, "train", i, train).text.strip(".") for i in range(1000)}
     for split, species in (("val", train), ("test", test), ("test_voices", test)):
         clips = [voices.clip(0, split, i, species) for i in range(200)]
@@ -132,3 +132,13 @@ def test_a_missing_library_is_a_users_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(UserError, match="pip install espeakng-loader"):
         voices.synthesize("a bird", "en-us+m3")
+
+
+def test_another_engine_that_is_not_there_is_asked_for(monkeypatch, tmp_path):
+    from recipes import flite_captions
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="no program flite on the PATH; install it"):
+        flite_captions.main()
+    assert not list(tmp_path.iterdir())

@@ -16,3 +16,8 @@ def warmup_cosine(step: int, steps: int, warmup: int, floor: float = 0.05) -> fl
 def set_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def linear_end(step: int, steps: int, share: float) -> float:
+    """1, then falling to 0 over the last `share` of the steps."""
+    return min(1.0, (steps - step) / max(share * steps, 1))
