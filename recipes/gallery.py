@@ -1,0 +1,122 @@
+"""Draw the pictures of the README from the released models: `python -m recipes.gallery`.
+
+Nothing is chosen by hand: sentences and seeds stand below, the unselected samples are the first pairs that
+`evaluate.py` measures, and the failures are those of its pairs that the part classifier reads worst.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+import pictures
+from storage.errors import run_cli
+from storage.files import make_folder, write_atomically
+
+if TYPE_CHECKING:
+    from measured import Sample
+    from pipeline import SpeechToImage
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+CLIP = DOCS.parent / "samples" / "blue_bird.ogg"
+WORDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
+CHANGED = (
+    "a {} bird with a white breast and an orange beak",
+    "a white bird with {} wings and a black head",
+    "a brown bird with a {} belly and a yellow bill",
+)
+SEED = 5
+
+
+def main() -> int:
+    from pipeline import SpeechToImage
+
+    make_folder(DOCS)
+    bird = SpeechToImage.load()
+    heard = bird.hear(CLIP)
+    painting = bird.paint(heard.text, range(8))
+    images, words = [stage.numpy() for stage in painting.images], painting.tokens[0]
+    note = f"heard in {CLIP.name}, seeds 0-7, unselected"
+    save(world(), "world.jpg")
+    save(pictures.grid(images[-1], f"“{heard.text}”", note), "birds.jpg")
+    save(pictures.stages([stage[:6] for stage in images], range(6), f"“{heard.text}”"), "stages.jpg")
+    maps = painting.attention[-1][0].numpy()[: len(words)]
+    save(pictures.attention(images[-1][0], maps, words, f"“{heard.text}”", "seed 0"), "attention.jpg")
+    save(changed_words(bird), "words.jpg")
+    sample, painted, real, named, read = measured_pairs()
+    both = list(zip(painted[:16], real[:16], strict=True))
+    note = "painted above, rendered below: the first 16 pairs that are measured"
+    save(pictures.captioned(both, sample.texts[:16], note), "samples.jpg")
+    save(failures(sample, painted, named, read), "failures.jpg")
+    return 0
+
+
+def world() -> Image.Image:
+    """Rendered birds of unseen species, as they are drawn."""
+    from data import painted
+
+    _, species = painted.species_list(0, 1, 24)
+    page, _ = pictures.sheet(6 * painted.WIDTH, 4 * painted.HEIGHT)
+    for i, colours in enumerate(species):
+        picture, _ = painted.draw(colours, painted.scene(0, 1, i, 0))
+        page.paste(picture, (i % 6 * painted.WIDTH, i // 6 * painted.HEIGHT))
+    return page
+
+
+def changed_words(bird: "SpeechToImage") -> Image.Image:
+    """One colour word changed along each row, everything else and the seed kept."""
+    rows = []
+    for sentence in CHANGED:
+        texts = [sentence.format(word).replace("a orange", "an orange") for word in WORDS]
+        rows.append([bird.paint(text, [SEED]).images[-1][0].numpy() for text in texts])
+    labels = [sentence.format("…") for sentence in CHANGED]
+    return pictures.table(rows, labels, WORDS, f"one word changed along a row, seed {SEED} throughout")
+
+
+def measured_pairs() -> "tuple[Sample, np.ndarray, np.ndarray, list[dict[str, str]], list[dict[str, str]]]":
+    """The pairs that `evaluate.py --metric part_colours` measures: painted and rendered pictures (N, 3, s, s), what
+    the captions name and what the classifier reads in the painted ones."""
+    import evaluate
+    from data.captions import named_colours
+    from measured import draw_sample, painted, rendered
+
+    args: argparse.Namespace = evaluate.parser().parse(["--metric", "part_colours"])
+    evaluate.check(args)
+    args.device = "cpu"
+    classifier, sample = evaluate.load_classifier(args), draw_sample(args)
+    images = np.concatenate([batch.numpy() for batch in painted(args, sample)])
+    real = np.concatenate([batch.numpy() for batch in rendered(args, sample.only(range(16)))])
+    import torch
+
+    with torch.inference_mode():
+        ids = np.concatenate(
+            [classifier(part).argmax(2).numpy() for part in torch.from_numpy(images).split(100)]
+        )
+    read = [dict(zip(classifier.parts, [classifier.colours[i] for i in row], strict=True)) for row in ids]
+    return sample, images, real, [named_colours(caption) for caption in sample.captions], read
+
+
+def failures(sample: "Sample", painted: np.ndarray, named: list[dict], read: list[dict]) -> Image.Image:
+    """The pairs with the most named parts that are read as another colour, and what is read."""
+    wrong = [
+        [part for part in truth if seen[part] != truth[part]] for truth, seen in zip(named, read, strict=True)
+    ]
+    worst = sorted(range(len(wrong)), key=lambda i: (-len(wrong[i]), i))[:8]
+    captions = [
+        f"{sample.texts[i].rstrip('.')}. Read: {', '.join(f'{read[i][part]} {part}' for part in wrong[i])}"
+        for i in worst
+    ]
+    note = f"the eight of {len(sample)} pairs with the most colours read wrong"
+    return pictures.captioned([[painted[i]] for i in worst], captions, note, columns=4)
+
+
+def save(image: Image.Image, name: str) -> None:
+    write_atomically(DOCS / name, partial(image.save, format="JPEG", quality=90))
+    print(f"docs/{name}: {image.width} x {image.height} px, {(DOCS / name).stat().st_size // 1024} KB")
+
+
+if __name__ == "__main__":
+    run_cli(main)
