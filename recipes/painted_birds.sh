@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 size="${1:-}"
 case "$#$size" in
   1quick) damsm=570 attngan=1830 ;;  # seconds
-  1full) damsm=1150 attngan=7800 ;;
+  1full) damsm=1850 attngan=7800 ;;
   *) echo "usage: recipes/painted_birds.sh quick|full" >&2; exit 2 ;;
 esac
 python="${RECIPE_PYTHON:-.venv/bin/python}"
