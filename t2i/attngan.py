@@ -73,13 +73,13 @@ class UpConv(nn.Conv2d):
     places where nearest upsampling repeats a pixel. It needs 4/9 of the products and no enlarged input.
     """
 
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, 3, bias=False)
+    def __init__(self, inputs: int, outputs: int, bias: bool = False):
+        super().__init__(inputs, outputs, 3, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         w = self.weight.flip(2, 3).transpose(0, 1)  # (inputs, outputs, 3, 3)
         kernel = sum(F.pad(w, (1 - i, i, 1 - j, j)) for i in (0, 1) for j in (0, 1))
-        return F.conv_transpose2d(x, kernel, stride=2, padding=1)  # type: ignore[arg-type]
+        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)  # type: ignore[arg-type]
 
 
 def up_block(inputs: int, outputs: int) -> nn.Sequential:
@@ -329,8 +329,8 @@ def discriminator_loss(
     return total, logs
 
 
-def matching_aware_penalty(D: Discriminator, images: Tensor, sentence: Tensor) -> Tensor:
-    """Mean sixth power of the gradient's norm at real matched pairs (DF-GAN, section 3.2, Eq. (2)).
+def matching_aware_penalty(D: Discriminator, images: Tensor, sentence: Tensor, power: float = 6.0) -> Tensor:
+    """Mean sixth (or other) power of the gradient's norm at real matched pairs (DF-GAN, section 3.2, Eq. (2)).
 
     The gradient of the pair's logit by picture and sentence together, in float32; a scalar.
     """
@@ -339,7 +339,7 @@ def matching_aware_penalty(D: Discriminator, images: Tensor, sentence: Tensor) -
         logits = D.judge_pair(D.features(images), sentence)
         gradients = torch.autograd.grad(logits.sum(), (images, sentence), create_graph=True)
         square = sum(g.flatten(1).square().sum(1) for g in gradients)
-        return (square**3).mean()  # type: ignore[operator]
+        return (square ** (power / 2)).mean()  # type: ignore[operator]
 
 
 def generator_loss(
@@ -364,11 +364,18 @@ def generator_loss(
             )
     mean, log_var = painting.mean, painting.log_var
     kl = -0.5 * (1 + log_var - mean.square() - log_var.exp()).mean()
-    loss = adversarial + config.kl_weight * kl
-    logs = {"g": adversarial, "kl": kl}
-    if damsm is not None and config.damsm_weight > 0:
-        regions, image = damsm.image_encoder(shifted(painting.images[-1], config.shift))
-        words, sentence = damsm_loss(regions, image, text, class_ids, damsm.config)
-        loss = loss + config.damsm_weight * (words + sentence)
-        logs |= {"damsm_words": words, "damsm_sentence": sentence}
-    return loss, logs
+    judged = shifted(painting.images[-1], config.shift)
+    matching, matching_logs = damsm_term(damsm, judged, text, class_ids, config.damsm_weight)
+    loss = adversarial + config.kl_weight * kl + matching
+    return loss, {"g": adversarial, "kl": kl} | matching_logs
+
+
+def damsm_term(
+    damsm: Damsm | None, images: Tensor, text: TextFeatures, class_ids: Tensor, weight: float
+) -> tuple[Tensor | float, dict[str, Tensor]]:
+    """How badly the pictures (B, 3, s, s) fit their words and sentences, times `weight`; 0 without DAMSM."""
+    if damsm is None or weight <= 0:
+        return 0.0, {}
+    regions, image = damsm.image_encoder(images)
+    words, sentence = damsm_loss(regions, image, text, class_ids, damsm.config)
+    return weight * (words + sentence), {"damsm_words": words, "damsm_sentence": sentence}

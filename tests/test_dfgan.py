@@ -1,0 +1,437 @@
+"""DF-GAN: the authors' tensors, sizes and names, one's own sentence, who takes gradients."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from storage.errors import UserError
+from t2i.damsm import Damsm, DamsmConfig
+from t2i.dfgan import (
+    DfGanConfig,
+    DownBlock,
+    Fusion,
+    Generator,
+    UpBlock,
+    build_discriminators,
+    discriminator_loss,
+    from_original,
+    generator_loss,
+    resolutions,
+    to_original,
+)
+from t2i.painter import draw_noise
+from t2i.text_encoder import TextEncoder, TextFeatures, pad_captions
+from t2i.vocabulary import Vocabulary
+
+SIZES = {"netG": 9_744_131, "netD": 6_619_206, "netC": 295_936}  # parameters of the authors' bird model
+CLOSE = {torch.float64: 1e-6, torch.float32: 2e-4}  # of a tensor's largest value
+# the golden generator's weights magnify rounding: in float32 the original's own order of operations is off by 1.6e-3
+# of a gradient, ours by 8e-4
+GENERATOR_CLOSE = CLOSE | {torch.float32: 2e-3}
+golden_types = pytest.mark.parametrize("dtype", CLOSE, ids=["float64", "float32"])
+both_modes = pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+
+
+def tiny(**changes) -> DfGanConfig:
+    sizes = {"size": 64, "width": 2, "discriminator_width": 2, "embedding": 16, "noise": 6}
+    return DfGanConfig(**(sizes | changes))
+
+
+def heard(sentence: Tensor) -> TextFeatures:
+    """The sentences (B, E) with two words each, which DF-GAN does not hear."""
+    B, E = sentence.shape
+    return TextFeatures(torch.randn(B, 2, E), torch.zeros(B, 2, dtype=torch.bool), sentence)
+
+
+def both_networks(config: DfGanConfig) -> nn.ModuleDict:
+    return nn.ModuleDict({"generator": Generator(config), "discriminators": build_discriminators(config)})
+
+
+def lively(networks: nn.Module) -> nn.Module:
+    """Random weights where the initial ones are 0, so that every path is open."""
+    torch.manual_seed(0)
+    for p in networks.parameters():
+        if not p.any():
+            nn.init.normal_(p, 0.0, 0.5)
+    return networks
+
+
+def random_batch(config: DfGanConfig, B: int = 3) -> tuple[Tensor, Tensor, TextFeatures]:
+    """Noise (B, Z), pictures (B, 3, s, s) and text."""
+    images = torch.rand(B, 3, config.size, config.size) * 2 - 1
+    return torch.randn(B, config.noise), images, heard(torch.randn(B, config.embedding))
+
+
+# ---- the authors' tensors ----
+
+
+@pytest.fixture(scope="module")
+def golden(realdata: Path) -> Path:
+    """Folder of tensors that the original implementation gave; see test_damsm.py."""
+    folder = realdata.parent / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"no golden tensors at {folder}")
+    return folder
+
+
+def read(folder: Path, module: str, dtype: torch.dtype, prefix: str = "") -> tuple[dict, nn.ModuleDict]:
+    """The tensors of a file, and tiny networks with its weights; `prefix` stands before the file's keys."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / f"dfgan_{module}.safetensors")
+    networks = both_networks(tiny()).to(dtype)
+    weights = {
+        from_original(prefix + key.removeprefix("param/")): value
+        for key, value in tensors.items()
+        if key.startswith("param/")
+    }
+    expected = {key for key in networks.state_dict() if to_original(key).startswith(prefix)}
+    assert weights.keys() == expected
+    networks.load_state_dict(weights, strict=False)
+    if "in/x_u8" in tensors:
+        tensors["in/x"] = tensors["in/x_u8"].double() / 127.5 - 1
+    return {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}, networks
+
+
+def check(actual: Tensor, wanted: Tensor, close: dict[torch.dtype, float] = CLOSE) -> None:
+    """Within `close` of the largest value of `wanted`."""
+    atol = close[actual.dtype] * float(wanted.abs().max())
+    torch.testing.assert_close(actual, wanted, rtol=0, atol=atol)
+
+
+def check_picture(actual: Tensor, tensors: dict, name: str, stride: int, close: dict = CLOSE) -> None:
+    """(B, C, H, W) against every `stride`th pixel, and the mean and mean square of all of them."""
+    check(actual[..., ::stride, ::stride], tensors[f"{name}_s{stride}"], close)
+    moments = torch.stack([actual.mean((2, 3)), actual.square().mean((2, 3))], dim=-1)
+    for i in range(2):
+        check(moments[..., i], tensors[f"{name}_moments"][..., i])
+
+
+def check_gradients(
+    networks: nn.ModuleDict, tensors: dict, where: str = "grad/", prefix: str = "", close: dict = CLOSE
+) -> None:
+    """Every gradient in the file."""
+    own = {to_original(key): p.grad for key, p in networks.named_parameters()}
+    wanted = {prefix + k.removeprefix(where): v for k, v in tensors.items() if k.startswith(where)}
+    assert wanted
+    for key, gradient in wanted.items():
+        check(own[key], gradient, close)
+
+
+def probe(output: Tensor) -> Tensor:
+    """The scalar that the golden gradients belong to."""
+    weight = torch.cos(0.37 * torch.arange(output.numel(), dtype=torch.float64)).to(output.dtype)
+    return (weight * output.flatten()).mean()
+
+
+@golden_types
+@both_modes
+def test_the_generator_is_the_originals(golden: Path, dtype: torch.dtype, training: bool):
+    t, networks = read(golden, "net_g", dtype, "netG.")
+    noise, sentence = t["in/noise"].requires_grad_(), t["in/sent"].requires_grad_()
+    G = networks["generator"].train(training)
+    painting = G(noise, noise.new_zeros(3, 0), heard(sentence))
+    check_picture(painting.images[0], t, "out/fake", 4, GENERATOR_CLOSE)
+    loss = probe(painting.images[0])
+    check(loss, t["loss/scalar"], GENERATOR_CLOSE)
+    loss.backward()
+    check_gradients(networks, t, prefix="netG.", close=GENERATOR_CLOSE)
+    check(noise.grad, t["gradin/noise"], GENERATOR_CLOSE)
+    check(sentence.grad, t["gradin/sent"], GENERATOR_CLOSE)
+
+
+@golden_types
+@both_modes
+def test_the_trunk_is_the_originals(golden: Path, dtype: torch.dtype, training: bool):
+    t, networks = read(golden, "net_d", dtype, "netD.")
+    images = t["in/x"].requires_grad_()
+    features = networks["discriminators"].train(training)[0].features(images)
+    check(features, t["out/features"])
+    loss = probe(features)
+    check(loss, t["loss/scalar"])
+    loss.backward()
+    check_gradients(networks, t, prefix="netD.")
+    check_picture(images.grad, t, "gradin/x", 8)
+
+
+@golden_types
+@both_modes
+def test_the_head_is_the_originals(golden: Path, dtype: torch.dtype, training: bool):
+    t, networks = read(golden, "net_c", dtype, "netC.")
+    features, sentence = t["in/features"].requires_grad_(), t["in/sent"].requires_grad_()
+    logits = networks["discriminators"].train(training)[0].judge_pair(features, sentence)
+    check(logits, t["out/out"].flatten())
+    loss = probe(logits)
+    check(loss, t["loss/scalar"])
+    loss.backward()
+    check_gradients(networks, t, prefix="netC.")
+    check(features.grad, t["gradin/features"])
+    check(sentence.grad, t["gradin/sent"])
+
+
+@golden_types
+def test_the_discriminators_loss_is_the_originals(golden: Path, dtype: torch.dtype):
+    """Hinge of real, painted and mismatched pairs, with the penalty, alone and without it."""
+    t, networks = read(golden, "losses", dtype)
+    G, Ds, text = networks["generator"], networks["discriminators"], heard(t["in/sent"])
+    painting = G(t["in/noise"], t["in/noise"][:, :0], text)
+    of_real, of_fake = Ds[0].features(t["in/x"]), Ds[0].features(painting.images[0])
+    for name, features in (("real", of_real), ("fake", of_fake), ("mis", of_real.roll(-1, 0))):
+        check(Ds[0].judge_pair(features, text.sentence), t[f"D/out/pred_{name}"].flatten())
+
+    loss, logs = discriminator_loss(Ds, (t["in/x"],), painting.images, text, tiny(), step=0)
+    check(loss, t["D/loss/errD"])
+    penalty = logs["penalty_64"]
+    check(2 * penalty, t["D/loss/errD_MAGP"])
+    check(penalty, t["D/out/grad_l2norm"].pow(6).mean())
+    (2 * penalty).backward(retain_graph=True)
+    check_gradients(networks, t, "MAGP/grad/")
+    networks.zero_grad()
+    loss.backward()
+    check_gradients(networks, t, "D/grad/")
+    assert all(p.grad is None for p in G.parameters())
+
+    loss, _ = discriminator_loss(Ds, (t["in/x"],), painting.images, text, tiny(penalty_every=2), step=1)
+    check(loss, t["D/loss/errD_real"] + (t["D/loss/errD_fake"] + t["D/loss/errD_mis"]) / 2)
+
+
+@golden_types
+def test_the_generators_loss_is_the_originals(golden: Path, dtype: torch.dtype):
+    t, networks = read(golden, "losses", dtype)
+    sentence = t["in/sent"].requires_grad_()
+    networks["discriminators"].requires_grad_(False)
+    painting = networks["generator"](t["in/noise"], t["in/noise"][:, :0], heard(sentence))
+    check_picture(painting.images[0], t, "G/out/fake", 8, GENERATOR_CLOSE)
+    loss, _ = generator_loss(
+        networks["discriminators"], painting, heard(sentence), torch.arange(3), None, tiny()
+    )
+    check(loss, t["G/loss/errG"], GENERATOR_CLOSE)
+    loss.backward()
+    check_gradients(networks, t, "G/grad/", close=GENERATOR_CLOSE)
+    check(sentence.grad, t["G/gradin/sent"], GENERATOR_CLOSE)
+
+
+# ---- sizes and names ----
+
+
+def own_shapes(config: DfGanConfig) -> dict[str, dict[str, list[int]]]:
+    """The shapes of ours under the originals' names, by network."""
+    with torch.device("meta"):
+        state = both_networks(config).state_dict()
+    shapes: dict[str, dict[str, list[int]]] = {name: {} for name in SIZES}
+    for key, value in state.items():
+        network, original = to_original(key).split(".", 1)
+        assert from_original(to_original(key)) == key
+        shapes[network][original] = list(value.shape)
+    return shapes
+
+
+def test_the_networks_have_the_published_sizes():
+    for network, shapes in own_shapes(DfGanConfig()).items():
+        assert sum(torch.Size(shape).numel() for shape in shapes.values()) == SIZES[network]
+
+
+def test_every_key_of_the_released_model_has_its_place(realdata: Path):
+    path = realdata.parent / "facts" / "checkpoints.json"
+    if not path.is_file():
+        pytest.skip(f"no list of the originals' keys at {path}")
+    networks = json.loads(path.read_text())["families"]["DF-GAN"]["networks"]
+    assert own_shapes(DfGanConfig()) == {name: network["keys"] for name, network in networks.items()}
+    assert {name: network["parameters"] for name, network in networks.items()} == SIZES
+    for name, network in networks.items():
+        for key in network["keys"]:
+            assert to_original(from_original(f"{name}.{key}")) == f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    "key", ["netG.fc.", "netG.GBlocks.0.c3.weight", "netG.fc.weight.0", "xnetG.fc.weight"]
+)
+def test_a_key_of_another_model_is_named(key):
+    with pytest.raises(UserError, match=f'"{key}" is not a key of DF-GAN') as raised:
+        from_original(key)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 256, 512])
+def test_pictures_of_every_size(size):
+    config = tiny(size=size)
+    with torch.device("meta"):
+        noise, images, text = random_batch(config, 2)
+        painting = Generator(config)(noise, noise[:, :0], text)
+        (D,) = build_discriminators(config)
+        features = D.features(images)
+        logits = D.judge_pair(features, text.sentence)
+    assert [image.shape[-1] for image in painting.images] == resolutions(config) == [size]
+    assert painting.attention == () and painting.mean.shape == painting.log_var.shape == (2, 0)
+    assert features.shape == (2, 16, 4, 4) and logits.shape == (2,)
+
+
+# ---- what a picture depends on ----
+
+
+def test_a_picture_is_the_same_alone_in_a_batch_and_padded():
+    captions = [[1, 2, 3, 4, 5, 6, 7], [3, 1], [9, 8, 7, 6]]
+    encoder = TextEncoder(12, embedding=16, word_width=10).eval()
+    G = lively(Generator(tiny())).eval()
+    noise, epsilon = draw_noise([4, 5, 6], G.config)
+    together = G(noise, epsilon, encoder(*pad_captions(captions))).images[0]
+    padded = G(noise, epsilon, encoder(*pad_captions(captions, length=15))).images[0]
+    torch.testing.assert_close(padded, together, rtol=0, atol=1e-6)
+    for i, caption in enumerate(captions):
+        alone = G(noise[i : i + 1], epsilon[i : i + 1], encoder(*pad_captions([caption]))).images[0]
+        torch.testing.assert_close(together[i], alone[0], rtol=0, atol=1e-5)
+    assert (together[0] - together[1]).abs().max() > 1e-3
+
+
+def test_the_words_are_not_heard_but_the_sentence_is():
+    config = tiny()
+    G = lively(Generator(config)).eval()
+    noise, _, text = random_batch(config)
+    first = G(noise, noise[:, :0], text).images[0]
+    assert torch.equal(first, G(noise, noise[:, :0], heard(text.sentence)).images[0])
+    assert (first - G(noise, noise[:, :0], heard(-text.sentence)).images[0]).abs().max() > 1e-3
+
+
+def test_an_untrained_fusion_and_an_untrained_residual_change_nothing():
+    x = torch.rand(2, 4, 8, 8)
+    torch.testing.assert_close(Fusion(5, 4)(x, torch.randn(2, 5)), x)  # leaky only below 0
+    torch.testing.assert_close(DownBlock(4, 4)(x), F.avg_pool2d(x, 2))
+
+
+def test_fusing_before_enlarging_and_pooling_before_the_shortcut_are_the_same():
+    """The textbook order of both blocks, at full work."""
+    x, condition = torch.randn(2, 4, 8, 8).double(), torch.randn(2, 5).double()
+    up = lively(UpBlock(5, 4, 6)).double()
+    large = F.interpolate(x, scale_factor=2)
+    hidden = F.conv2d(up.fuse1(large, condition), up.up.weight, up.up.bias, padding=1)
+    expected = up.shortcut(large) + up.convolve(up.fuse2(hidden, condition))
+    torch.testing.assert_close(up(x, condition), expected, rtol=0, atol=1e-12)
+    down = lively(DownBlock(4, 6)).double()
+    expected = F.avg_pool2d(down.shortcut(x), 2) + down.scale * down.residual(x)
+    torch.testing.assert_close(down(x), expected, rtol=0, atol=1e-12)
+
+
+def test_single_precision_paints_the_same_picture():
+    G = lively(Generator(tiny(width=8)))
+    noise, _, text = random_batch(tiny())
+    single = G(noise, noise[:, :0], text).images[0]
+    double = G.double()(noise.double(), noise[:, :0], heard(text.sentence.double())).images[0].detach()
+    assert double.std() > 0.05
+    torch.testing.assert_close(single, double.float(), rtol=0, atol=2e-4 * float(double.abs().max()))
+
+
+# ---- losses ----
+
+
+def test_the_loss_by_hand():
+    """With logits that are all zero every hinge is 1; the generator's loss is 0."""
+    config = tiny(penalty_weight=0.0)
+    Ds = build_discriminators(config)
+    nn.init.zeros_(Ds[0].conditional.weight)
+    noise, images, text = random_batch(config)
+    painting = Generator(config)(noise, noise[:, :0], text)
+    loss, logs = discriminator_loss(Ds, (images,), painting.images, text, config, 0)
+    torch.testing.assert_close(loss, torch.tensor(2.0))  # 1 + (1 + 1) / 2
+    assert logs.keys() == {"d_64"}
+    assert generator_loss(Ds, painting, text, torch.arange(3), None, config)[0] == 0
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_each_step_moves_its_own_network(precision):
+    config = tiny(shift=0.1)
+    networks = lively(both_networks(config))
+    G, Ds = networks["generator"], networks["discriminators"]
+    noise, images, text = random_batch(config)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        painting = G(noise, noise[:, :0], text)
+        loss, logs = discriminator_loss(Ds, (images,), painting.images, text, config, step=0)
+    assert loss.dtype == painting.images[0].dtype == torch.float32
+    assert logs.keys() == {"d_64", "penalty_64"}
+    loss.backward()
+    assert all(p.grad is None for p in G.parameters())
+    idle = {key for key, p in Ds.named_parameters() if p.grad is None}
+    assert idle == {"0.blocks.3.shortcut.weight", "0.blocks.3.shortcut.bias"}
+
+    Ds.zero_grad()
+    Ds.requires_grad_(False)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        loss, logs = generator_loss(Ds, painting, text, torch.arange(3), None, config)
+    assert logs.keys() == {"g"}
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in G.parameters())
+    assert all(p.grad is None for p in Ds.parameters())
+
+
+def test_the_penalty_reaches_every_weight_that_shapes_the_answer():
+    config = tiny(penalty_every=3)
+    (D,) = Ds = lively(build_discriminators(config))
+    _, images, text = random_batch(config)
+    _, logs = discriminator_loss(Ds, (images,), (images,), text, config, step=3)
+    logs["penalty_64"].backward()
+    for p in (D.from_image.weight, D.joint.weight, D.conditional.weight, D.blocks[0].scale):
+        assert p.grad.any() and p.grad.isfinite().all()
+    _, logs = discriminator_loss(Ds, (images,), (images,), text, config, step=4)
+    assert logs.keys() == {"d_64"}
+
+
+def test_the_penaltys_power_can_be_chosen():
+    (D,) = Ds = lively(build_discriminators(tiny()))
+    _, images, text = random_batch(tiny(), 2)
+    images, sentence = images.requires_grad_(), text.sentence.requires_grad_()
+    gradients = torch.autograd.grad(D.judge_pair(D.features(images), sentence).sum(), (images, sentence))
+    norm = sum(g.flatten(1).square().sum(1) for g in gradients).sqrt()
+    for power in (2.0, 3.0, 6.0):
+        config = tiny(penalty_power=power)
+        _, logs = discriminator_loss(Ds, (images,), (images,), text, config, 0)
+        torch.testing.assert_close(logs["penalty_64"], norm.pow(power).mean())
+
+
+def test_damsm_can_be_added_and_hears_captions_without_a_picture():
+    torch.manual_seed(0)
+    texts = ["a red bird", "this bird has black wings", "a small blue bird"]
+    config = tiny(damsm_weight=2.0)
+    damsm_config = DamsmConfig(embedding=16, word_width=8, image_width=8, image_size=32)
+    damsm = Damsm(damsm_config, Vocabulary.build(texts)).eval().requires_grad_(False)
+    Ds, G = build_discriminators(config), Generator(config)
+    all_text = damsm.encode_texts([*texts, "a black bird"])
+    text = all_text.rows(0, 3)
+    noise = torch.randn(3, 6)
+    painting = G(noise, noise[:, :0], text)
+    _, alone = generator_loss(Ds, painting, text, torch.arange(3), damsm, config)
+    loss, beside = generator_loss(Ds, painting, all_text, torch.arange(3), damsm, config)
+    assert torch.equal(alone["g"], beside["g"]) and beside["damsm_words"] > alone["damsm_words"]
+    torch.testing.assert_close(loss, beside["g"] + 2 * (beside["damsm_words"] + beside["damsm_sentence"]))
+
+
+# ---- configuration ----
+
+
+def test_a_configuration_survives_its_dictionary_and_the_command_line():
+    from omegaconf import OmegaConf
+
+    config = tiny(penalty_every=4)
+    assert DfGanConfig(**asdict(config)) == config
+    merged = OmegaConf.merge(OmegaConf.structured(DfGanConfig), {"size": 64, "penalty_power": 2})
+    assert OmegaConf.to_object(merged) == DfGanConfig(size=64, penalty_power=2.0)
+    assert draw_noise([1, 2], config)[1].shape == (2, config.condition) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"size": 100}, 'size="100" is unknown; choose one of 32, 64, 128, 256, 512'),
+        ({"width": 0}, "width=0 is too small; give 1 or more"),
+        ({"penalty_every": 0}, "penalty_every=0 is too small; give 1 or more"),
+        ({"penalty_power": 1.0}, "penalty_power=1.0 is too small; give 2 or more"),
+        ({"damsm_weight": -1.0}, "damsm_weight=-1.0 is too small; give 0 or more"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_in_one_line(change, message):
+    with pytest.raises(UserError) as raised:
+        tiny(**change)
+    assert str(raised.value) == message
