@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,7 +218,7 @@ def r_precision(args: argparse.Namespace) -> Result:
 
     encoder = Damsm.load(args.encoder).to(args.device)
     sample = draw_sample(args)
-    captions = with_known_words(sample.captions, encoder.vocabulary)
+    captions = with_known_words(sample.captions, partial(encoder.vocabulary.known, limit=10**6))
     starts = range(0, len(sample), args.batch)
     sentences = collect(lambda texts: encoder.encode_texts(texts).sentence,
                         (captions[i : i + args.batch] for i in starts))  # fmt: skip

@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with clock.step("paint"):
         painting = model.paint(text, seeds)
     known = len(painting.tokens[0])
-    said = len(model.painter.vocabulary.known(text, limit=10**6))
+    said = len(model.painter.known(text, limit=10**6))
     if said > known:
         say("long", f"only the first {known} of {said} known words are painted")
     sides = " and ".join(f"{image.shape[-1]} px" for image in painting.images[-1:])

@@ -93,7 +93,7 @@ def draw_sample(args: argparse.Namespace) -> Sample:
     if args.source == "transcript":
         spoken, speech = transcripts(args, captions)
         protocol |= speech | {"text": "transcript of one spoken caption a picture, drawn by the seed"}
-    texts = with_known_words(spoken, painter.vocabulary)
+    texts = with_known_words(spoken, painter.known)
     protocol["texts without a known word"] = sum(a != b for a, b in zip(spoken, texts, strict=True))
     return Sample(birds, painter, indices, captions, texts, noise, protocol)
 
@@ -108,10 +108,10 @@ def choose(count: int, samples: int | None, seed: int) -> "np.ndarray":
     return np.concatenate(passes)[:samples]
 
 
-def with_known_words(texts: Sequence[str], vocabulary: Any) -> list[str]:
-    """The texts; one without any word of the vocabulary (nothing was heard, say) becomes a word that says nothing."""
-    nothing = "bird" if not vocabulary.unknown("bird") else vocabulary.words[1]
-    return [text if vocabulary.encode(text, 10**6) else nothing for text in texts]
+def with_known_words(texts: Sequence[str], known: Callable[[str], list[str]]) -> list[str]:
+    """The texts; one of which nothing is known (nothing was heard, say) becomes a word that says nothing."""
+    nothing = next(iter([*known("bird"), *(word for text in texts for word in known(text))]), "bird")
+    return [text if known(text) else nothing for text in texts]
 
 
 def painted(args: argparse.Namespace, sample: Sample) -> Iterator["Tensor"]:

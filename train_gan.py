@@ -3,25 +3,21 @@
 import copy
 import sys
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from omegaconf import MISSING
+from torch import Tensor
 
 from data.cub import Birds
 from data.sampling import bird_batch, wrong_captions
 from data.sets import BirdData, open_birds
 from storage.errors import run_cli
-from t2i.attngan import (
-    AttnGanConfig,
-    Generator,
-    build_discriminators,
-    discriminator_loss,
-    generator_loss,
-    resolutions,
-)
 from t2i.damsm import Damsm
-from t2i.painter import painter_of
+from t2i.encoders import load_encoder
+from t2i.families import FAMILIES, family_name, family_of
+from t2i.painter import Painter, painter_of
 from training.config import RunConfig, load_config
 from training.ema import update_ema
 from training.run import Run
@@ -33,8 +29,9 @@ from training.schedule import linear_end, set_rate
 class TrainGan:
     data: BirdData = field(default_factory=BirdData)
     run: RunConfig = field(default_factory=RunConfig)
-    gan: AttnGanConfig = field(default_factory=AttnGanConfig)
-    encoder: str = "weights/painted-damsm"  # a DAMSM's model folder
+    variants: ClassVar = {"gan": FAMILIES}
+    gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
+    encoder: str = "weights/painted-damsm"  # model folder of a DAMSM or a char-CNN-RNN
     batch: int = 20
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, that DAMSM must tell from it
     lr_generator: float = 2e-4
@@ -48,19 +45,22 @@ class TrainGan:
 def main() -> None:
     config = load_config("train_gan", TrainGan, sys.argv[1:], __doc__ or "")
     device = set_up(config.run.threads, config.run.device)
-    damsm = Damsm.load(config.encoder).to(device)
-    config.gan.embedding = damsm.config.embedding
+    encoder = load_encoder(config.encoder).to(device)
+    damsm = encoder if isinstance(encoder, Damsm) else None
+    config.gan.embedding = encoder.config.embedding
+    family = family_of(config.gan)
     run = Run(config, config.run)
     state = run.restore()
     if run.is_complete(state):
         return
-    sizes = resolutions(config.gan)
+    sizes = family.resolutions(config.gan)
     train_set, test_set = (open_birds(config.data, split, sizes[-1]) for split in ("train", "test"))
 
     torch.manual_seed(config.run.seed)
-    G = Generator(config.gan).to(device)
-    Ds = build_discriminators(config.gan).to(device)
+    G = family.Generator(config.gan).to(device)
+    Ds = family.build_discriminators(config.gan).to(device)
     average = copy.deepcopy(G).requires_grad_(False)
+    reader = painter_of(average, encoder)
     betas = (config.beta1, config.beta2)
     opt_g = torch.optim.Adam(G.parameters(), lr=config.lr_generator, betas=betas, fused=True)
     opt_d = torch.optim.Adam(Ds.parameters(), lr=config.lr_discriminator, betas=betas, fused=True)
@@ -78,34 +78,34 @@ def main() -> None:
         class_ids = batch.class_ids.to(device)
         real = pyramid(batch.images.to(device), sizes)
         wrong = wrong_captions(batch.captions, config.wrong_captions, step, config.run.seed)
-        all_text = damsm.encode_texts(batch.captions + wrong)
+        all_text = reader.encode(batch.captions + wrong)
         text = all_text.rows(0, config.batch)
         noise = torch.randn(config.batch, config.gan.noise, device=device)
         epsilon = torch.randn(config.batch, config.gan.condition, device=device)
 
         with autocast(device, config.run.precision):
             painting = G(noise, epsilon, text)
-            d_loss, d_logs = discriminator_loss(Ds, real, painting.images, text, config.gan, step)
+            d_loss, d_logs = family.discriminator_loss(Ds, real, painting, text, config.gan, step)
         update(opt_d, d_loss)
 
         Ds.requires_grad_(False)  # a third of the step's work, and nobody would use those gradients
         with autocast(device, config.run.precision):
-            g_loss, g_logs = generator_loss(Ds, painting, all_text, class_ids, damsm, config.gan)
+            g_loss, g_logs = family.generator_loss(Ds, painting, all_text, class_ids, damsm, config.gan)
         update(opt_g, g_loss)
         Ds.requires_grad_(True)
 
         update_ema(average, G, step, config.ema)
         run.log(step, **g_logs, **d_logs)
         if run.due(step, config.run.sample_every):
-            run.image(step, "grid", sample_grid(average, damsm, test_set))
+            run.image(step, "grid", sample_grid(reader, test_set))
         if run.save_due(step):
             run.save(step, **{name: part.state_dict() for name, part in kept.items()})
 
     training = {
         "data": config.data.root, "steps": config.run.steps, "batch": config.batch, "seed": config.run.seed,
-        "encoder": damsm.checksum, "hours": round(run.elapsed / 3600, 2),
+        "encoder": encoder.checksum, "hours": round(run.elapsed / 3600, 2),
     }  # fmt: skip
-    painter_of(average, damsm).save(run.model_folder, card(config, sizes, training), training)
+    reader.save(run.model_folder, card(config, sizes, training), training)
     print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
 
 
@@ -121,24 +121,25 @@ def pyramid(images: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
     return (*smaller, images)
 
 
-def sample_grid(average: nn.Module, damsm: Damsm, birds: Birds, count: int = 16) -> Tensor:
-    """The averaged generator's pictures of fixed test captions and seeds, a uint8 grid (3, H, W)."""
+def sample_grid(painter: Painter, birds: Birds, count: int = 16) -> Tensor:
+    """The painter's pictures of fixed test captions and seeds, a uint8 grid (3, H, W)."""
     from torchvision.utils import make_grid
 
     captions = [birds.captions[i][0] for i in range(0, len(birds), max(len(birds) // count, 1))][:count]
-    painting = painter_of(average, damsm).paint(captions, range(len(captions)))  # type: ignore[arg-type]
+    painting = painter.paint(captions, range(len(captions)))
     grid = make_grid(painting.images[-1], nrow=8, normalize=True, value_range=(-1, 1))
     return (grid * 255).round().to(torch.uint8)
 
 
 def card(config: TrainGan, sizes: list[int], training: dict) -> str:
-    return f"""# AttnGAN painter, {" and ".join(map(str, sizes))} px
+    family = family_of(config.gan)
+    return f"""# {family_name(config.gan)} painter, {" and ".join(map(str, sizes))} px
 
-Paints a picture from a caption: the generator of AttnGAN (Xu et al., 2018) with {len(sizes)} stages (EMA weights)
-and the text encoder of the DAMSM that it was trained with (SHA-256 {training["encoder"][:16]}).
+Paints a picture from a caption: a generator (EMA weights) and the text encoder that it was trained with (SHA-256
+{training["encoder"][:16]}). {(family.__doc__ or "").splitlines()[0]}
 
 Trained from nothing on `{config.data.root}`: {config.run.steps} steps of {config.batch} pictures, seed
-{config.run.seed}, {training["hours"]} hours; {config.gan.adversarial} loss, DAMSM weight {config.gan.damsm_weight}.
+{config.run.seed}, {training["hours"]} hours.
 
 Limits: knows the words of its vocabulary only and paints what its data shows; its figures stand in the project's
 README.

@@ -69,14 +69,7 @@ def load_model(folder: Path | str, kind: str) -> ModelFiles:
     or was written in another format version.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"no {kind} model at {folder}: a model folder holds config.json and model.safetensors. "
-            "Train one (recipes/painted_birds.sh quick) or name another folder"
-        )
-    header = read_json(folder / "config.json")
-    if not isinstance(header, dict) or not {"kind", "format_version", "config"} <= header.keys():
-        raise UserError(f"{folder}/config.json is not a model's header; restore it or train the model again")
+    header = _header(folder, kind)
     if header["kind"] != kind:
         raise UserError(f'{folder} holds a "{header["kind"]}" model, a "{kind}" model was expected')
     if header["format_version"] != FORMAT_VERSION:
@@ -93,6 +86,23 @@ def load_model(folder: Path | str, kind: str) -> ModelFiles:
     return ModelFiles(
         folder, kind, state, header["config"], vocabulary, header.get("training", {}), sha256(path)
     )
+
+
+def model_kind(folder: Path | str) -> str:
+    """Which class of model a folder holds. Raises UserError where it holds none."""
+    return str(_header(Path(folder), "trained")["kind"])
+
+
+def _header(folder: Path, kind: str) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"no {kind} model at {folder}: a model folder holds config.json and model.safetensors. "
+            "Train one (recipes/painted_birds.sh quick) or name another folder"
+        )
+    header = read_json(folder / "config.json")
+    if not isinstance(header, dict) or not {"kind", "format_version", "config"} <= header.keys():
+        raise UserError(f"{folder}/config.json is not a model's header; restore it or train the model again")
+    return header
 
 
 def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path | str) -> None:

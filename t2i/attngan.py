@@ -106,13 +106,13 @@ class Painting(NamedTuple):
     """What a generator returns.
 
     images: (B, 3, s, s) in [-1, 1] of every stage; attention: (B, L, s, s) of every attending stage;
-    mean, log_var: (B, C) of conditioning augmentation.
+    mean, log_var: (B, C) of conditioning augmentation, without width where a family has none.
     """
 
     images: tuple[Tensor, ...]
-    attention: tuple[Tensor, ...]
-    mean: Tensor
-    log_var: Tensor
+    attention: tuple[Tensor, ...] = ()
+    mean: Tensor = torch.zeros(0, 0)
+    log_var: Tensor = torch.zeros(0, 0)
 
 
 class ConditioningAugmentation(nn.Module):
@@ -298,19 +298,19 @@ def _says(config: AttnGanConfig, logits: Tensor, real: bool) -> Tensor:
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    fake: tuple[Tensor, ...],
+    painting: Painting,
     text: TextFeatures,
     config: AttnGanConfig,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Sum over the stages, Eq. (5), with mismatched pairs as a third kind of fake.
 
-    real, fake: (B, 3, s, s) of every stage. Mismatched are the pictures 1..B-1 with the sentences 2..B.
+    real: (B, 3, s, s) of every stage. Mismatched are the pictures 1..B-1 with the sentences 2..B.
     Every `penalty_every` steps the gradient penalty is added, on the pictures of every stage.
     """
     total, logs = torch.zeros((), device=text.sentence.device), {}
     with_penalty = config.penalty_weight > 0 and step % config.penalty_every == 0
-    for D, real_images, fake_images in zip(discriminators, real, fake, strict=True):
+    for D, real_images, fake_images in zip(discriminators, real, painting.images, strict=True):
         real_images = shifted(real_images, config.shift)
         of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))
         real_pair = D.judge_pair(of_real, text.sentence)

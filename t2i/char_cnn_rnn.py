@@ -135,6 +135,7 @@ class CharCnnRnn(nn.Module):
 
     def __init__(self, config: CharEncoderConfig):
         super().__init__()
+        self.config = config
         icml = config.form == "icml"
         last = config.width if icml else config.width // 2
         layers: list[nn.Module] = [

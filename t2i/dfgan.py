@@ -216,17 +216,17 @@ def build_discriminators(config: DfGanConfig) -> nn.ModuleList:
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    fake: tuple[Tensor, ...],
+    painting: Painting,
     text: TextFeatures,
     config: DfGanConfig,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Hinge loss of real, painted and mismatched pairs, and the penalty (section "Target-Aware Discriminator").
 
-    real, fake: one (B, 3, s, s) each, with B > 1. Mismatched is every real picture with the sentence of the one
+    real: one (B, 3, s, s), with B > 1. Mismatched is every real picture with the sentence of the one
     before it, the first with the last one's. Every `penalty_every` steps the gradient penalty is added.
     """
-    (D,), (real_images,), (fake_images,) = discriminators, real, fake
+    (D,), (real_images,), (fake_images,) = discriminators, real, painting.images
     real_images = shifted(real_images, config.shift)
     sentence = text.sentence[: len(real_images)]
     of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))

@@ -188,17 +188,17 @@ def _says(logits: Tensor, real: bool) -> Tensor:
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    fake: tuple[Tensor, ...],
+    painting: Painting,
     text: TextFeatures,
     config: GanIntClsConfig,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Algorithm 1, lines 7 to 10, as cross entropy: real pairs against mismatched and painted ones.
 
-    real: one (B, 3, 64, 64); fake: one (B, 3, 64, 64), any further pictures are left out. Mismatched are the real
+    real: one (B, 3, 64, 64); painted pictures beyond the first B are left out. Mismatched are the real
     pictures each with the next one's sentence, the last with the first's.
     """
-    [D], [real_images], [fake_images] = discriminators, real, fake
+    [D], [real_images], [fake_images] = discriminators, real, painting.images
     of_real = D.features(real_images)
     of_fake = D.features(fake_images[: len(real_images)].detach())
     loss = _says(D.judge_pair(of_real, text.sentence), True)

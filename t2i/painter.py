@@ -9,9 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from storage.model_folder import load_model, load_weights, save_model
-from t2i.attngan import AttnGanConfig, Generator, resolutions
+from t2i.char_cnn_rnn import (
+    ALPHABET,
+    CharCnnRnn,
+    CharEncoder,
+    CharEncoderConfig,
+    encode_characters,
+    plain,
+    unknown_characters,
+)
 from t2i.damsm import Damsm
-from t2i.text_encoder import TextEncoder, encode_captions
+from t2i.families import build_config, family_name, family_of
+from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions
 from t2i.vocabulary import Vocabulary
 
 
@@ -25,23 +34,21 @@ class Paintings(NamedTuple):
 
 
 class Painter(nn.Module):
-    """Generator (EMA weights) and frozen text encoder; its folder needs nothing else."""
+    """Generator (EMA weights) of any family and frozen text encoder; its folder needs nothing else."""
 
     kind = "painter"
 
     def __init__(
         self,
-        config: AttnGanConfig,
-        vocabulary: Vocabulary,
-        word_width: int,
-        words: int,
-        sentence: str = "last",
+        generator: nn.Module,
+        text_encoder: TextEncoder | CharCnnRnn,
+        vocabulary: Vocabulary | None = None,
+        words: int = 0,
     ):
-        """word_width: of the word embedding; words: longest caption; sentence: as `TextEncoder` takes it."""
+        """vocabulary: of a text encoder that reads words; words: longest caption that it reads."""
         super().__init__()
-        self.config, self.vocabulary, self.word_width, self.words = config, vocabulary, word_width, words
-        self.generator = Generator(config)
-        self.text_encoder = TextEncoder(len(vocabulary), config.embedding, word_width, sentence=sentence)
+        self.generator, self.text_encoder = generator, text_encoder
+        self.vocabulary, self.words = vocabulary, words
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}
 
@@ -49,36 +56,61 @@ class Painter(nn.Module):
     def load(cls, folder: Path | str) -> "Painter":
         """A trained painter, in eval mode. Raises UserError as `load_model` does."""
         files = load_model(folder, cls.kind)
+        config, text = build_config(files.config["family"], files.config["generator"]), files.config["text"]
         with torch.device("meta"):  # no time spent on initial weights that are replaced at once
-            painter = cls(
-                AttnGanConfig(**files.config["generator"]),
-                Vocabulary(files.vocabulary),
-                files.config["word_width"],
-                files.config["words"],
-                files.config["sentence"],
-            )
+            generator = family_of(config).Generator(config)
+            if text["reads"] == "characters":
+                painter = cls(generator, CharCnnRnn(CharEncoderConfig(**text["encoder"])))
+            else:
+                encoder = TextEncoder(len(files.vocabulary), **text["encoder"])
+                painter = cls(generator, encoder, Vocabulary(files.vocabulary), text["words"])
         load_weights(painter.to_empty(device="cpu"), files.state, folder)
         painter.checksum, painter.training_info = files.checksum, files.training
         return painter.eval().requires_grad_(False)
 
     def save(self, folder: Path | str, card: str, training: dict[str, Any]) -> Path:
         """Write the model folder; `training` says what made it (encoder's checksum, data, steps, ...)."""
-        config = {
-            "generator": asdict(self.config),
-            "word_width": self.word_width,
-            "words": self.words,
-            "sentence": self.text_encoder.sentence,
-        }
-        return save_model(folder, self.kind, self.state_dict(), config, card, self.vocabulary.words, training)
+        encoder = self.text_encoder
+        text: dict[str, Any] = {"reads": "words", "words": self.words}
+        if isinstance(encoder, CharCnnRnn):
+            text = {"reads": "characters", "encoder": asdict(encoder.config)}
+        else:
+            text["encoder"] = {
+                "embedding": 2 * encoder.lstm.hidden_size,
+                "word_width": encoder.embedding.embedding_dim,
+                "sentence": encoder.sentence,
+            }
+        config = {"family": family_name(self.config), "generator": asdict(self.config), "text": text}
+        words = ALPHABET if self.vocabulary is None else self.vocabulary.words
+        return save_model(folder, self.kind, self.state_dict(), config, card, words, training)
+
+    @property
+    def config(self) -> Any:
+        """The generator's configuration; its class tells the family."""
+        return self.generator.config
 
     @property
     def resolutions(self) -> list[int]:
         """The side of every stage's picture, px."""
-        return resolutions(self.config)
+        return family_of(self.config).resolutions(self.config)
+
+    def known(self, text: str, limit: int | None = None) -> list[str]:
+        """What is read of a sentence: its known words, or the sentence where characters are read."""
+        if self.vocabulary is None:
+            return [plain(text)] if set(plain(text)) & set(ALPHABET) else []
+        return self.vocabulary.known(text, self.words if limit is None else limit)
 
     def unknown(self, text: str) -> list[str]:
-        """The words of a sentence that are not in the vocabulary, and so have no say in the picture."""
-        return self.vocabulary.unknown(text)
+        """The words (or characters) of a sentence that are not known, and so have no say in the picture."""
+        return unknown_characters(text) if self.vocabulary is None else self.vocabulary.unknown(text)
+
+    def encode(self, texts: Sequence[str]) -> TextFeatures:
+        """B sentences -> TextFeatures. Raises UserError for a sentence of which nothing is known."""
+        device = next(self.text_encoder.parameters()).device
+        if self.vocabulary is None:
+            return self.text_encoder(encode_characters(texts).to(device))
+        ids, is_pad = encode_captions(self.vocabulary, texts, self.words)
+        return self.text_encoder(ids.to(device), is_pad.to(device))
 
     @torch.inference_mode()
     def paint(self, texts: Sequence[str], seeds: Sequence[int]) -> Paintings:
@@ -89,17 +121,13 @@ class Painter(nn.Module):
         """
         if len(texts) != len(seeds):
             raise ValueError(f"{len(texts)} texts and {len(seeds)} seeds: as many of each were expected")
-        ids, is_pad = encode_captions(self.vocabulary, texts, self.words)
-        device = self.text_encoder.embedding.weight.device
-        text = self.text_encoder(ids.to(device), is_pad.to(device))
-        noise, epsilon = draw_noise(seeds, self.config)
-        painting = self.generator(noise.to(device), epsilon.to(device), text)
-        return Paintings(
-            painting.images, painting.attention, [self.vocabulary.known(t, self.words) for t in texts]
-        )
+        text = self.encode(texts)
+        noise, epsilon = (part.to(text.sentence.device) for part in draw_noise(seeds, self.config))
+        painting = self.generator(noise, epsilon, text)
+        return Paintings(painting.images, painting.attention, [self.known(t) for t in texts])
 
 
-def draw_noise(seeds: Sequence[int], config: AttnGanConfig) -> tuple[Tensor, Tensor]:
+def draw_noise(seeds: Sequence[int], config: Any) -> tuple[Tensor, Tensor]:
     """B seeds -> noise (B, Z), epsilon (B, C), each row a function of its seed alone."""
     rows = [
         torch.randn(config.noise + config.condition, generator=torch.Generator().manual_seed(int(seed)))
@@ -109,10 +137,8 @@ def draw_noise(seeds: Sequence[int], config: AttnGanConfig) -> tuple[Tensor, Ten
     return noise, epsilon
 
 
-def painter_of(generator: Generator, damsm: Damsm) -> Painter:
-    """A painter that shares a generator and the text encoder of the DAMSM it was trained with."""
-    with torch.device("meta"):
-        read = damsm.config
-        painter = Painter(generator.config, damsm.vocabulary, read.word_width, read.words, read.sentence)
-    painter.generator, painter.text_encoder = generator, damsm.text_encoder
-    return painter.eval()
+def painter_of(generator: nn.Module, encoder: Damsm | CharEncoder) -> Painter:
+    """A painter that shares a generator and the text encoder of the model that it was trained with."""
+    if isinstance(encoder, CharEncoder):
+        return Painter(generator, encoder.text_encoder).eval()
+    return Painter(generator, encoder.text_encoder, encoder.vocabulary, encoder.config.words).eval()

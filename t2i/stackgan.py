@@ -278,21 +278,19 @@ def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    fake: tuple[Tensor, ...],
+    painting: Painting,
     text: TextFeatures,
     config: StackGanConfig,
     step: int,
-    *,
-    condition: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Eq. (3) and (5) on the last picture, with mismatched pairs as a second kind of fake (section 3.4).
 
-    real, fake: (B, 3, s, s) of every resolution, B > 1; condition: (B, C), the mean of the painting's conditioning
+    real: (B, 3, s, s) of every resolution, B > 1. The condition is the mean of the painting's conditioning
     augmentation. Mismatched are the pictures 1..B-1 with the conditions 2..B. `text` and `step` are not needed.
     """
     (D,) = discriminators
-    condition = condition.detach()
-    of_real, of_fake = D.features(real[-1]), D.features(fake[-1].detach())
+    condition = painting.mean.detach()
+    of_real, of_fake = D.features(real[-1]), D.features(painting.images[-1].detach())
     is_real = says(D.judge_pair(of_real, condition), True)
     mismatched = says(D.judge_pair(of_real[:-1], condition[1:]), False)
     is_fake = says(D.judge_pair(of_fake, condition), False)

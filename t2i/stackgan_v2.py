@@ -157,21 +157,19 @@ def stage_loss(
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    fake: tuple[Tensor, ...],
+    painting: Painting,
     text: TextFeatures,
     config: StackGanV2Config,
     step: int,
-    *,
-    condition: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Sum over the stages of `stage_loss`, with every caption's picture mismatched to the next caption.
 
-    real, fake: (B, 3, s, s) of every stage, B > 1; condition: (B, C), the mean of the painting's conditioning
+    real: (B, 3, s, s) of every stage, B > 1. The condition is the mean of the painting's conditioning
     augmentation. `text` and `step` are not needed.
     """
-    condition = condition.detach()
+    condition = painting.mean.detach()
     total, logs = torch.zeros((), device=condition.device), {}
-    for D, real_images, fake_images in zip(discriminators, real, fake, strict=True):
+    for D, real_images, fake_images in zip(discriminators, real, painting.images, strict=True):
         of_real, of_fake = D.features(real_images), D.features(fake_images.detach())
         loss = stage_loss(D, of_real, of_real.roll(1, 0), of_fake, condition, config)
         logs[f"d_{real_images.shape[-1]}"] = loss

@@ -11,6 +11,7 @@ from t2i.attngan import (
     AttnGanConfig,
     Discriminator,
     Generator,
+    Painting,
     UpConv,
     WordAttention,
     build_discriminators,
@@ -171,7 +172,7 @@ def test_each_step_moves_its_own_networks(adversarial, norm):
     real = tuple(torch.rand(3, 3, s, s) * 2 - 1 for s in resolutions(config))
     painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
 
-    loss, logs = discriminator_loss(Ds, real, painting.images, text, config, step=0)
+    loss, logs = discriminator_loss(Ds, real, painting, text, config, step=0)
     assert {"d_64", "d_128", "penalty_64", "penalty_128"} == logs.keys()
     loss.backward()
     assert all(p.grad is None for p in G.parameters())
@@ -194,7 +195,7 @@ def test_discriminator_loss_by_hand():
         for head in (Ds[0].unconditional, Ds[0].conditional):
             torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
         images = (torch.rand(3, 3, 64, 64),)
-        loss, _ = discriminator_loss(Ds, images, images, text, config, 1)
+        loss, _ = discriminator_loss(Ds, images, Painting(images), text, config, 1)
         torch.testing.assert_close(loss, 2 * expected)  # (1 + 1) / 2 + (1 + 1 + 1) / 3
 
 

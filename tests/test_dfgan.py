@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
+from t2i.attngan import Painting
 from t2i.damsm import Damsm, DamsmConfig
 from t2i.dfgan import (
     DfGanConfig,
@@ -184,7 +185,7 @@ def test_the_discriminators_loss_is_the_originals(golden: Path, dtype: torch.dty
     for name, features in (("real", of_real), ("fake", of_fake), ("mis", of_real.roll(-1, 0))):
         check(Ds[0].judge_pair(features, text.sentence), t[f"D/out/pred_{name}"].flatten())
 
-    loss, logs = discriminator_loss(Ds, (t["in/x"],), painting.images, text, tiny(), step=0)
+    loss, logs = discriminator_loss(Ds, (t["in/x"],), painting, text, tiny(), step=0)
     check(loss, t["D/loss/errD"])
     penalty = logs["penalty_64"]
     check(2 * penalty, t["D/loss/errD_MAGP"])
@@ -196,7 +197,7 @@ def test_the_discriminators_loss_is_the_originals(golden: Path, dtype: torch.dty
     check_gradients(networks, t, "D/grad/")
     assert all(p.grad is None for p in G.parameters())
 
-    loss, _ = discriminator_loss(Ds, (t["in/x"],), painting.images, text, tiny(penalty_every=2), step=1)
+    loss, _ = discriminator_loss(Ds, (t["in/x"],), painting, text, tiny(penalty_every=2), step=1)
     check(loss, t["D/loss/errD_real"] + (t["D/loss/errD_fake"] + t["D/loss/errD_mis"]) / 2)
 
 
@@ -335,7 +336,7 @@ def test_the_loss_by_hand():
     nn.init.zeros_(Ds[0].conditional.weight)
     noise, images, text = random_batch(config)
     painting = Generator(config)(noise, noise[:, :0], text)
-    loss, logs = discriminator_loss(Ds, (images,), painting.images, text, config, 0)
+    loss, logs = discriminator_loss(Ds, (images,), painting, text, config, 0)
     torch.testing.assert_close(loss, torch.tensor(2.0))  # 1 + (1 + 1) / 2
     assert logs.keys() == {"d_64"}
     assert generator_loss(Ds, painting, text, torch.arange(3), None, config)[0] == 0
@@ -349,7 +350,7 @@ def test_each_step_moves_its_own_network(precision):
     noise, images, text = random_batch(config)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         painting = G(noise, noise[:, :0], text)
-        loss, logs = discriminator_loss(Ds, (images,), painting.images, text, config, step=0)
+        loss, logs = discriminator_loss(Ds, (images,), painting, text, config, step=0)
     assert loss.dtype == painting.images[0].dtype == torch.float32
     assert logs.keys() == {"d_64", "penalty_64"}
     loss.backward()
@@ -371,11 +372,11 @@ def test_the_penalty_reaches_every_weight_that_shapes_the_answer():
     config = tiny(penalty_every=3)
     (D,) = Ds = lively(build_discriminators(config))
     _, images, text = random_batch(config)
-    _, logs = discriminator_loss(Ds, (images,), (images,), text, config, step=3)
+    _, logs = discriminator_loss(Ds, (images,), Painting((images,)), text, config, step=3)
     logs["penalty_64"].backward()
     for p in (D.from_image.weight, D.joint.weight, D.conditional.weight, D.blocks[0].scale):
         assert p.grad.any() and p.grad.isfinite().all()
-    _, logs = discriminator_loss(Ds, (images,), (images,), text, config, step=4)
+    _, logs = discriminator_loss(Ds, (images,), Painting((images,)), text, config, step=4)
     assert logs.keys() == {"d_64"}
 
 
@@ -387,7 +388,7 @@ def test_the_penaltys_power_can_be_chosen():
     norm = sum(g.flatten(1).square().sum(1) for g in gradients).sqrt()
     for power in (2.0, 3.0, 6.0):
         config = tiny(penalty_power=power)
-        _, logs = discriminator_loss(Ds, (images,), (images,), text, config, 0)
+        _, logs = discriminator_loss(Ds, (images,), Painting((images,)), text, config, 0)
         torch.testing.assert_close(logs["penalty_64"], norm.pow(power).mean())
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from storage.errors import UserError
+from t2i.attngan import Painting
 from t2i.gan_int_cls import (
     GanIntClsConfig,
     Generator,
@@ -124,7 +125,7 @@ def test_discriminator_loss_is_the_loop_over_three_kinds_of_pairs(mismatched):
         wrong = torch.log(1 - torch.sigmoid(logit(Ds[0], real[0][i], text[(i + 1) % 4])))
         painted = torch.log(1 - torch.sigmoid(logit(Ds[0], fake[0][i], text[i])))
         expected -= (right + mismatched * wrong + (1 - mismatched) * painted) / 4
-    loss, logs = discriminator_loss(Ds, real, fake, sentences(4), config, step=0)
+    loss, logs = discriminator_loss(Ds, real, Painting(fake), sentences(4), config, step=0)
     torch.testing.assert_close(loss, expected[0])
     assert logs.keys() == {"d_64"}
 
@@ -178,7 +179,7 @@ def test_each_step_moves_its_own_network():
     config, text = tiny(), sentences(4)
     G, Ds = Generator(config), build_discriminators(config)
     painting = G(torch.randn(4, 5), torch.empty(4, 0), text)
-    loss, _ = discriminator_loss(Ds, pictures(4), painting.images, text, config, step=0)
+    loss, _ = discriminator_loss(Ds, pictures(4), painting, text, config, step=0)
     loss.backward()
     assert all(p.grad is None for p in G.parameters())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in Ds.parameters())
@@ -206,7 +207,7 @@ def test_losses_under_bfloat16_are_float32_and_near():
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             painting = G(noise, torch.empty(4, 0), text)
-            d_loss, _ = discriminator_loss(Ds, pictures(4), painting.images, text, config, 0)
+            d_loss, _ = discriminator_loss(Ds, pictures(4), painting, text, config, 0)
             g_loss, _ = generator_loss(Ds, painting, text, torch.arange(4), None, config)
         losses.append(torch.stack([d_loss, g_loss]))
     assert losses[1].dtype == torch.float32

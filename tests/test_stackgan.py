@@ -231,7 +231,7 @@ def test_stackgan_losses_are_the_originals(realdata: Path, stage: int, dtype: to
     text = some_text(3, dtype)
 
     loss, _ = stackgan.discriminator_loss(
-        model["discriminators"], real, fake, text, config, 0, condition=mean
+        model["discriminators"], real, Painting(fake, (), mean, log_var), text, config, 0
     )
     loss.backward()
     assert mean.grad is None and fake[-1].grad is None
@@ -384,9 +384,7 @@ def test_each_step_moves_its_own_networks(family):
     painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
     real = some_real(config, 3)
 
-    loss, logs = module.discriminator_loss(
-        Ds, real, painting.images, text, config, 0, condition=painting.mean
-    )
+    loss, logs = module.discriminator_loss(Ds, real, painting, text, config, 0)
     judged = module.resolutions(config)[-len(Ds) :]
     assert logs.keys() == {f"d_{side}" for side in judged}
     loss.backward()
@@ -410,9 +408,7 @@ def test_losses_and_pictures_stay_float32_under_bfloat16(family):
     real = some_real(config, 3)
     with torch.autocast("cpu", torch.bfloat16):
         painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
-        d_loss, _ = module.discriminator_loss(
-            Ds, real, painting.images, text, config, 0, condition=painting.mean
-        )
+        d_loss, _ = module.discriminator_loss(Ds, real, painting, text, config, 0)
         g_loss, logs = module.generator_loss(Ds, painting, text, torch.arange(3), None, config)
     for value in (*painting.images, painting.mean, painting.log_var, d_loss, g_loss, *logs.values()):
         assert value.dtype == torch.float32 and value.isfinite().all()
@@ -477,7 +473,7 @@ def test_discriminator_losses_by_hand(family, answers):
                 nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
     images = some_real(config, 3)
     condition = torch.randn(3, 6)
-    loss, _ = module.discriminator_loss(Ds, images, images, some_text(3), config, 0, condition=condition)
+    loss, _ = module.discriminator_loss(Ds, images, Painting(images, (), condition), some_text(3), config, 0)
     torch.testing.assert_close(loss, answers * torch.tensor(2.0).log())
 
 
@@ -488,7 +484,9 @@ def test_v2_can_do_without_unconditional_heads():
     nn.init.zeros_(Ds[0].conditional.weight), nn.init.zeros_(Ds[0].conditional.bias)
     images = some_real(config, 3)
     condition = torch.randn(3, 6)
-    loss, _ = stackgan_v2.discriminator_loss(Ds, images, images, some_text(3), config, 0, condition=condition)
+    loss, _ = stackgan_v2.discriminator_loss(
+        Ds, images, Painting(images, (), condition), some_text(3), config, 0
+    )
     torch.testing.assert_close(loss, 2 * torch.tensor(2.0).log())  # 1 + (1 + 1) / 2
 
 

@@ -41,10 +41,12 @@ class RunConfig:
 def load_config(script: str, schema: type[T], argv: list[str], description: str = "") -> T:
     """Compose configs/<script>.yaml with the overrides in `argv` into a `schema` dataclass.
 
+    `schema.variants`, where it has them, are the dataclasses that a key may hold, by name: `gan=dfgan gan.width=16`.
     Raises UserError, with the nearest known name, for an unknown key, group, choice or a value of a wrong type.
     """
+    variants: dict[str, dict[str, type]] = getattr(schema, "variants", {})
     if "-h" in argv or "--help" in argv:
-        print(_help(script, description))
+        print(_help(script, description, _groups(variants)))
         sys.exit(0)
     dry_run = "--dry-run" in argv
     overrides = [word for word in argv if word != "--dry-run"]
@@ -52,12 +54,15 @@ def load_config(script: str, schema: type[T], argv: list[str], description: str 
         if "=" not in word:
             raise UserError(f'"{word}" is not of the form key=value; see {script}.py --help')
     ConfigStore.instance().store(name=f"{script}_schema", node=schema)
+    for group, classes in variants.items():
+        for name, variant in classes.items():
+            ConfigStore.instance().store(group=group, name=name, node=variant)
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             composed = compose(script, overrides)
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(script, schema, overrides, error)) from error
+        raise UserError(_explain(script, schema, variants, overrides, error)) from error
     if dry_run:
         print(OmegaConf.to_yaml(composed), end="")
         sys.exit(0)
@@ -90,34 +95,45 @@ def _keys(schema: type, prefix: str = "") -> list[str]:
     return keys
 
 
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+def _groups(variants: dict[str, dict[str, type]]) -> dict[str, list[str]]:
+    """The groups and their choices: the folders of configs/ and the variants."""
+    folders = sorted(path for path in CONFIGS.iterdir() if path.is_dir())
+    files = {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+    return files | {group: list(classes) for group, classes in variants.items()}
 
 
-def _explain(script: str, schema: type, overrides: list[str], error: Exception) -> str:
+def _explain(
+    script: str,
+    schema: type,
+    variants: dict[str, dict[str, type]],
+    overrides: list[str],
+    error: Exception,
+) -> str:
     """Name the override that is at fault and what would have been right."""
-    keys = _keys(schema)
-    for word in overrides:
-        key, value = word.lstrip("+~").split("=", 1)
-        if (CONFIGS / key).is_dir():
-            if value not in _choices(key) + ["null"]:
-                near = suggest(value, _choices(key))
-                return f'{key}="{value}" does not exist{near}; there is: {", ".join(_choices(key))}'
+    groups, keys = _groups(variants), _keys(schema)
+    chosen = dict(word.lstrip("+~").split("=", 1) for word in overrides)
+    for group, classes in variants.items():  # without a choice, whatever one of them has
+        of = [classes[chosen[group]]] if chosen.get(group) in classes else classes.values()
+        keys += sorted({key for variant in of for key in _keys(variant, f"{group}.")})
+    for key, value in chosen.items():
+        if key in groups:
+            if value not in [*groups[key], "null"]:
+                near = suggest(value, groups[key])
+                return f'{key}="{value}" does not exist{near}; there is: {", ".join(groups[key])}'
         elif key not in keys:
-            groups = [path.name for path in CONFIGS.iterdir() if path.is_dir()]
-            return f'"{key}" is not a key of {script}.py{suggest(key, keys + groups)}; {script}.py --help lists them'
+            near = suggest(key, [*keys, *groups])
+            return f'"{key}" is not a key of {script}.py{near}; {script}.py --help lists them'
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return f"{script}.py: {first}"
 
 
-def _help(script: str, description: str) -> str:
+def _help(script: str, description: str, groups: dict[str, list[str]]) -> str:
     lines = [
         description.strip(),
         "",
         f"usage: python {script}.py [group=choice ...] [key=value ...] [--dry-run]",
         "",
     ]
-    for folder in sorted(path for path in CONFIGS.iterdir() if path.is_dir()):
-        lines.append(f"  {folder.name}: {', '.join(_choices(folder.name))}")
+    lines += [f"  {group}: {', '.join(choices)}" for group, choices in groups.items()]
     lines += ["", "--dry-run prints every key with its value and stops."]
     return "\n".join(lines)
