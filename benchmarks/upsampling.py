@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.benchmark import Timer
 
-from t2i.attngan import UpConv
+from t2i.blocks import UpConv
 from training.runtime import set_up
 
 SHAPES = ((256, 4), (128, 8), (64, 16), (32, 32), (32, 64))  # channels, side before

@@ -308,9 +308,8 @@ def write_caption(
     colours: Mapping[str, str], marks: Marks, rng: np.random.Generator
 ) -> tuple[str, dict[str, str]]:
     """One sentence of 5 to 18 words and the part colours that it names; never anything untrue."""
-    count = int(
-        rng.choice(list(_HOW_MANY), p=list(_HOW_MANY.values()))
-    )  # once: long drafts are often refused
+    # once: long drafts are often refused
+    count = int(rng.choice(list(_HOW_MANY), p=list(_HOW_MANY.values())))
     while True:
         text, named = _draft(colours, count, rng)
         text = _with_marks(text, colours, marks, rng)

@@ -244,15 +244,21 @@ def ensure_spoken_captions(
     tasks = [(folder / "wavs" / f"{_clip_id(*key)}.flac", clips[key]) for key in missing]
     if tasks:
         _in_parallel(_record_clip, tasks, "speaking captions", [1] * len(tasks), "clip")
-    ids = {key: _clip_id(*key) for key in clips}
-    for split in complete:
-        lines = [ids[key] for key in clips if key[0] == split]
-        write_text(folder / "splits" / f"{split}.txt", "\n".join(lines) + "\n")
-    # LJSpeech's three columns; the third is the text with numbers written out, and ours has none
-    write_text(folder / "metadata.csv", "".join(f"{ids[k]}|{c.text}|{c.text}\n" for k, c in clips.items()))
-    write_text(folder / "speakers.csv", "".join(f"{ids[k]}|{c.voice}\n" for k, c in clips.items()))
+    write_speech_lists(folder, [(key[0], _clip_id(*key), c.text, c.voice) for key, c in clips.items()])
     _write_settings(folder, made_of, complete)
     return folder
+
+
+def write_speech_lists(folder: Path, clips: Sequence[tuple[str, str, str, str]]) -> None:
+    """LJSpeech's lists, and who speaks, of clips in wavs/: the split, id, text and voice of each."""
+    for split in dict.fromkeys(split for split, *_ in clips):
+        lines = "".join(f"{clip_id}\n" for of, clip_id, _, _ in clips if of == split)
+        write_text(folder / "splits" / f"{split}.txt", lines)
+    # LJSpeech's three columns; the third is the text with numbers written out, and ours has none
+    write_text(
+        folder / "metadata.csv", "".join(f"{clip_id}|{text}|{text}\n" for _, clip_id, text, _ in clips)
+    )
+    write_text(folder / "speakers.csv", "".join(f"{clip_id}|{voice}\n" for _, clip_id, _, voice in clips))
 
 
 def _clip_id(split: str, index: int) -> str:

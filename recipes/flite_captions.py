@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.prepare import ensure_spoken_captions
+from data.prepare import ensure_spoken_captions, write_speech_lists
 from storage.errors import UserError, run_cli
-from storage.files import make_folder, write_atomically, write_text
+from storage.files import make_folder, write_atomically
 
 VOICES = ("awb", "kal16", "rms", "slt")
 CLIPS = 200
@@ -31,9 +31,7 @@ def main() -> int:
     for name, voice, text in tqdm(rows, desc="speaking captions", unit="clip"):
         if not (folder / "wavs" / f"{name}.wav").exists():
             write_atomically(folder / "wavs" / f"{name}.wav", lambda beside: speak(text, voice, beside))  # noqa: B023
-    write_text(folder / "metadata.csv", "".join(f"{name}|{text}|{text}\n" for name, _, text in rows))
-    write_text(folder / "speakers.csv", "".join(f"{name}|{voice}\n" for name, voice, _ in rows))
-    write_text(folder / "splits" / "test.txt", "".join(f"{name}\n" for name, _, _ in rows))
+    write_speech_lists(folder, [("test", name, text, voice) for name, voice, text in rows])
     print(f"{folder}: {len(rows)} clips of {len(VOICES)} voices")
     return 0
 

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLIP = DOCS.parent / "samples" / "blue_bird.ogg"
 WORDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
-CHANGED = (
-    "a {} bird with a white breast and an orange beak",
-    "a white bird with {} wings and a black head",
-    "a brown bird with a {} belly and a yellow bill",
+CHANGED = (  # sentence, and the part that changes
+    ("a red bird with a white breast and an orange beak", "body"),
+    ("a white bird with red wings and a black head", "wings"),
+    ("a brown bird with a red belly and a yellow bill", "belly"),
 )
 SEED = 5
 
@@ -68,33 +68,34 @@ def world() -> Image.Image:
 
 def changed_words(bird: "SpeechToImage") -> Image.Image:
     """One colour word changed along each row, everything else and the seed kept."""
-    rows = []
-    for sentence in CHANGED:
-        texts = [sentence.format(word).replace("a orange", "an orange") for word in WORDS]
-        rows.append([bird.paint(text, [SEED]).images[-1][0].numpy() for text in texts])
-    labels = [sentence.format("…") for sentence in CHANGED]
+    from data.captions import swap_colour
+
+    rows = [
+        [bird.paint(str(swap_colour(sentence, part, word)), [SEED]).images[-1][0].numpy() for word in WORDS]
+        for sentence, part in CHANGED
+    ]
+    labels = [sentence.replace("red", "…") for sentence, _ in CHANGED]
     return pictures.table(rows, labels, WORDS, f"one word changed along a row, seed {SEED} throughout")
 
 
 def measured_pairs() -> "tuple[Sample, np.ndarray, np.ndarray, list[dict[str, str]], list[dict[str, str]]]":
     """The pairs that `evaluate.py --metric part_colours` measures: painted and rendered pictures (N, 3, s, s), what
     the captions name and what the classifier reads in the painted ones."""
+    import torch
+
     import evaluate
     from data.captions import named_colours
-    from measured import draw_sample, painted, rendered
+    from measured import collect, draw_sample, painted, rendered
 
     args: argparse.Namespace = evaluate.parser().parse(["--metric", "part_colours"])
     evaluate.check(args)
     args.device = "cpu"
     classifier, sample = evaluate.load_classifier(args), draw_sample(args)
-    images = np.concatenate([batch.numpy() for batch in painted(args, sample)])
+    batches = list(painted(args, sample))
     real = np.concatenate([batch.numpy() for batch in rendered(args, sample.only(range(16)))])
-    import torch
-
     with torch.inference_mode():
-        ids = np.concatenate(
-            [classifier(part).argmax(2).numpy() for part in torch.from_numpy(images).split(100)]
-        )
+        ids = collect(lambda batch: classifier(batch).argmax(dim=2), batches).astype(int)
+    images = np.concatenate([batch.numpy() for batch in batches])
     read = [dict(zip(classifier.parts, [classifier.colours[i] for i in row], strict=True)) for row in ids]
     return sample, images, real, [named_colours(caption) for caption in sample.captions], read
 

@@ -7,14 +7,27 @@ BatchNorm and a matching-aware gradient penalty (DF-GAN, Tao et al., CVPR 2022) 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
-from t2i.damsm import Damsm, damsm_loss
+from t2i.blocks import (
+    Painting,
+    UpConv,
+    conv3x3,
+    damsm_term,
+    initialise_orthogonal,
+    judging_block,
+    judging_trunk,
+    kl_divergence,
+    matching_aware_penalty,
+    says,
+    shifted,
+    tiled,
+)
+from t2i.damsm import Damsm
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
 
@@ -62,26 +75,6 @@ def resolutions(config: AttnGanConfig) -> list[int]:
 # ---- blocks ----
 
 
-def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
-
-
-class UpConv(nn.Conv2d):
-    """Nearest upsampling by two, then a 3 x 3 convolution, in one: (B, inputs, H, W) -> (B, outputs, 2H, 2W).
-
-    The two together are one transposed convolution whose 4 x 4 kernel is the 3 x 3 one summed over the four
-    places where nearest upsampling repeats a pixel. It needs 4/9 of the products and no enlarged input.
-    """
-
-    def __init__(self, inputs: int, outputs: int, bias: bool = False):
-        super().__init__(inputs, outputs, 3, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        w = self.weight.flip(2, 3).transpose(0, 1)  # (inputs, outputs, 3, 3)
-        kernel = sum(F.pad(w, (1 - i, i, 1 - j, j)) for i in (0, 1) for j in (0, 1))
-        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)  # type: ignore[arg-type]
-
-
 def up_block(inputs: int, outputs: int) -> nn.Sequential:
     """(B, inputs, H, W) -> (B, outputs, 2H, 2W)."""
     return nn.Sequential(UpConv(inputs, 2 * outputs), nn.BatchNorm2d(2 * outputs), nn.GLU(dim=1))
@@ -100,19 +93,6 @@ class ResidualBlock(nn.Module):
 
 
 # ---- generator ----
-
-
-class Painting(NamedTuple):
-    """What a generator returns.
-
-    images: (B, 3, s, s) in [-1, 1] of every stage; attention: (B, L, s, s) of every attending stage;
-    mean, log_var: (B, C) of conditioning augmentation, without width where a family has none.
-    """
-
-    images: tuple[Tensor, ...]
-    attention: tuple[Tensor, ...] = ()
-    mean: Tensor = torch.zeros(0, 0)
-    log_var: Tensor = torch.zeros(0, 0)
 
 
 class ConditioningAugmentation(nn.Module):
@@ -191,7 +171,7 @@ class Generator(nn.Module):
         before = (64 // config.attend_from).bit_length() - 1  # attending stages that paint nothing yet
         self.next = nn.ModuleList([NextStage(config) for _ in range(before + config.stages - 1)])
         self.to_image = nn.ModuleList([conv3x3(config.width, 3) for _ in range(config.stages)])
-        self.apply(_initialise)
+        self.apply(initialise_orthogonal)
 
     def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
         """noise (B, Z), epsilon (B, C), both from N(0, 1), and the text -> Painting."""
@@ -217,21 +197,14 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: AttnGanConfig, resolution: int):
         super().__init__()
-        d, normed = config.discriminator_width, config.discriminator_norm == "batch"
-        cap = config.discriminator_cap or 2**30
-        doublings = (resolution // 64).bit_length() - 1  # beyond 64 px
-        widths = [min(d * 2**i, cap) for i in range(4 + doublings)]  # of the strided convolutions
-        layers: list[nn.Module] = [nn.Conv2d(3, d, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
-            layers += _judging_block(inputs, outputs, 4, 2, normed)
-        for inputs, outputs in zip(widths[:2:-1], widths[-2:2:-1], strict=False):  # narrowing to 8d at 4 x 4
-            layers += _judging_block(inputs, outputs, 3, 1, normed)
-        self.trunk = nn.Sequential(*layers)
-        n = widths[3]
+        normed = config.discriminator_norm == "batch"
+        self.trunk, n = judging_trunk(
+            config.discriminator_width, resolution, config.discriminator_cap, normed
+        )
         self.unconditional = nn.Conv2d(n, 1, 4)
-        self.joint = nn.Sequential(*_judging_block(n + config.embedding, n, 3, 1, normed))
+        self.joint = nn.Sequential(*judging_block(n + config.embedding, n, 3, 1, normed))
         self.conditional = nn.Conv2d(n, 1, 4)
-        self.apply(_initialise)
+        self.apply(initialise_orthogonal)
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, s, s) -> (B, 8d, 4, 4)."""
@@ -243,24 +216,8 @@ class Discriminator(nn.Module):
 
     def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
         """Logits (B,) of being a real picture of the sentence (B, E)."""
-        tiled = sentence.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
-        return at_least_float32(self.conditional(self.joint(torch.cat([features, tiled], dim=1))).flatten())
-
-
-def _judging_block(inputs: int, outputs: int, kernel: int, stride: int, normed: bool) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, 1, bias=not normed)
-    return [convolution, *([nn.BatchNorm2d(outputs)] if normed else []), nn.LeakyReLU(0.2)]
-
-
-def _initialise(module: nn.Module) -> None:
-    """The authors' initialisation: orthogonal weights, BatchNorm round 1."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.orthogonal_(module.weight)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
+        joint = self.joint(torch.cat([features, tiled(sentence, features)], dim=1))
+        return at_least_float32(self.conditional(joint).flatten())
 
 
 def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
@@ -271,28 +228,11 @@ def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
 # ---- losses ----
 
 
-def shifted(images: Tensor, most: float) -> Tensor:
-    """Every picture moved by up to `most` of its side, its border repeated: (B, 3, s, s) -> (B, 3, s, s).
-
-    The translation of differentiable augmentation (Zhao et al., NeurIPS 2020, section 3.2). The judges' strided
-    convolutions lay a fixed grid over a picture, and their gradients would print it: moved pictures average it out.
-    """
-    side = images.shape[-1]
-    margin = round(most * side)
-    if margin == 0:
-        return images
-    padded = F.pad(images, (margin,) * 4, mode="replicate")
-    corners = torch.randint(0, 2 * margin + 1, (len(images), 2)).tolist()
-    return torch.stack(
-        [image[:, y : y + side, x : x + side] for image, (y, x) in zip(padded, corners, strict=True)]
-    )
-
-
 def _says(config: AttnGanConfig, logits: Tensor, real: bool) -> Tensor:
     """How far a discriminator's logits (B,) are from the answer `real`; a scalar."""
     if config.adversarial == "hinge":
         return F.relu(1 - logits if real else 1 + logits).mean()
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+    return says(logits, real)
 
 
 def discriminator_loss(
@@ -329,19 +269,6 @@ def discriminator_loss(
     return total, logs
 
 
-def matching_aware_penalty(D: Discriminator, images: Tensor, sentence: Tensor, power: float = 6.0) -> Tensor:
-    """Mean sixth (or other) power of the gradient's norm at real matched pairs (DF-GAN, section 3.2, Eq. (2)).
-
-    The gradient of the pair's logit by picture and sentence together, in float32; a scalar.
-    """
-    with torch.autocast(images.device.type, enabled=False):
-        images, sentence = images.detach().requires_grad_(), sentence.detach().requires_grad_()
-        logits = D.judge_pair(D.features(images), sentence)
-        gradients = torch.autograd.grad(logits.sum(), (images, sentence), create_graph=True)
-        square = sum(g.flatten(1).square().sum(1) for g in gradients)
-        return (square ** (power / 2)).mean()  # type: ignore[operator]
-
-
 def generator_loss(
     discriminators: nn.ModuleList,
     painting: Painting,
@@ -362,20 +289,8 @@ def generator_loss(
             adversarial = adversarial + (
                 -logits.mean() if config.adversarial == "hinge" else _says(config, logits, True)
             )
-    mean, log_var = painting.mean, painting.log_var
-    kl = -0.5 * (1 + log_var - mean.square() - log_var.exp()).mean()
+    kl = kl_divergence(painting.mean, painting.log_var)
     judged = shifted(painting.images[-1], config.shift)
     matching, matching_logs = damsm_term(damsm, judged, text, class_ids, config.damsm_weight)
     loss = adversarial + config.kl_weight * kl + matching
     return loss, {"g": adversarial, "kl": kl} | matching_logs
-
-
-def damsm_term(
-    damsm: Damsm | None, images: Tensor, text: TextFeatures, class_ids: Tensor, weight: float
-) -> tuple[Tensor | float, dict[str, Tensor]]:
-    """How badly the pictures (B, 3, s, s) fit their words and sentences, times `weight`; 0 without DAMSM."""
-    if damsm is None or weight <= 0:
-        return 0.0, {}
-    regions, image = damsm.image_encoder(images)
-    words, sentence = damsm_loss(regions, image, text, class_ids, damsm.config)
-    return weight * (words + sentence), {"damsm_words": words, "damsm_sentence": sentence}

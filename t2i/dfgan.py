@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
-from t2i.attngan import Painting, UpConv, damsm_term, matching_aware_penalty, shifted
+from t2i.blocks import Painting, UpConv, damsm_term, matching_aware_penalty, shifted, tiled
 from t2i.damsm import Damsm
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
@@ -200,8 +200,7 @@ class Discriminator(nn.Module):
 
     def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
         """Logits (B,) of being a real picture of the sentence (B, E)."""
-        tiled = sentence.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
-        hidden = F.leaky_relu(self.joint(torch.cat([features, tiled], dim=1)), 0.2)
+        hidden = F.leaky_relu(self.joint(torch.cat([features, tiled(sentence, features)], dim=1)), 0.2)
         return at_least_float32(self.conditional(hidden).flatten())
 
 

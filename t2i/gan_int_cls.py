@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
-from t2i.attngan import Painting
+from t2i.blocks import Painting, says, tiled
 from t2i.damsm import Damsm
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
@@ -158,9 +158,8 @@ class Discriminator(nn.Module):
 
     def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
         """Logits (B,) of being a real picture of the sentence (B, E)."""
-        code = self.read(sentence).to(features.dtype)  # (B, text_width)
-        tiled = code[:, :, None, None].expand(-1, -1, *features.shape[2:])
-        return at_least_float32(self.joint(torch.cat([features, tiled], dim=1)).flatten())
+        code = self.read(sentence)  # (B, text_width)
+        return at_least_float32(self.joint(torch.cat([features, tiled(code, features)], dim=1)).flatten())
 
 
 def _initialise(module: nn.Module) -> None:
@@ -180,11 +179,6 @@ def build_discriminators(config: GanIntClsConfig) -> nn.ModuleList:
 # ---- losses ----
 
 
-def _says(logits: Tensor, real: bool) -> Tensor:
-    """Cross entropy of a discriminator's logits (B,) against the answer `real`; a scalar."""
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
-
-
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
@@ -201,11 +195,11 @@ def discriminator_loss(
     [D], [real_images], [fake_images] = discriminators, real, painting.images
     of_real = D.features(real_images)
     of_fake = D.features(fake_images[: len(real_images)].detach())
-    loss = _says(D.judge_pair(of_real, text.sentence), True)
-    loss = loss + (1 - config.mismatched) * _says(D.judge_pair(of_fake, text.sentence), False)
+    loss = says(D.judge_pair(of_real, text.sentence), True)
+    loss = loss + (1 - config.mismatched) * says(D.judge_pair(of_fake, text.sentence), False)
     if config.mismatched > 0:
         mismatched = D.judge_pair(of_real.roll(1, 0), text.sentence)
-        loss = loss + config.mismatched * _says(mismatched, False)
+        loss = loss + config.mismatched * says(mismatched, False)
     return loss, {"d_64": loss}
 
 

@@ -8,9 +8,7 @@ unless two are given, the losses take logits, and the discriminator's weights ta
 step.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -18,7 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
-from t2i.attngan import Painting, UpConv, conv3x3
+from t2i.blocks import (
+    Painting,
+    UpConv,
+    conv3x3,
+    initialise,
+    judging_block,
+    judging_trunk,
+    kl_divergence,
+    require_sizes,
+    says,
+    tiled,
+)
 from t2i.damsm import Damsm
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
@@ -43,13 +52,6 @@ class StackGanConfig:
         )
         if self.width % 4:
             raise UserError(f"width={self.width} must be a multiple of 4: Stage II ends with a quarter of it")
-
-
-def require_sizes(config: object, names: Sequence[str]) -> None:
-    """Raises UserError where one of the named sizes is not positive."""
-    for name in names:
-        if (value := getattr(config, name)) < 1:
-            raise UserError(f"{name}={value} must be 1 or more")
 
 
 def resolutions(config: StackGanConfig) -> list[int]:
@@ -80,25 +82,6 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.block(x))
-
-
-def tiled(code: Tensor, hidden: Tensor) -> Tensor:
-    """code (B, C) at every place of a hidden picture (B, n, H, W): (B, C, H, W)."""
-    return code.to(hidden.dtype)[:, :, None, None].expand(-1, -1, *hidden.shape[2:])
-
-
-_narrow = partial(nn.init.normal_, std=0.02)
-
-
-def initialise(module: nn.Module, draw: Callable[[Tensor], object] = _narrow) -> None:
-    """The authors' initialisation: weights from N(0, 0.02^2), or from `draw`; BatchNorm round 1."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        draw(module.weight)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-        nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
 
 
 # ---- generator ----
@@ -217,16 +200,8 @@ class Discriminator(nn.Module):
     ):
         super().__init__()
         self.condition_first = condition_first
-        doublings = (resolution // 64).bit_length() - 1  # beyond 64 px
-        widths = [width * 2**i for i in range(4 + doublings)]  # of the strided convolutions
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
-        for inputs, outputs in pairwise(widths):
-            layers += _judging_block(inputs, outputs, 4, 2)
-        for inputs, outputs in pairwise(widths[:2:-1]):  # narrowing to 8d at 4 x 4
-            layers += _judging_block(inputs, outputs, 3, 1)
-        self.trunk = nn.Sequential(*layers)
-        n = 8 * width
-        self.joint = nn.Sequential(*_judging_block(n + condition, n, 3, 1))
+        self.trunk, n = judging_trunk(width, resolution)
+        self.joint = nn.Sequential(*judging_block(n + condition, n, 3, 1))
         self.conditional = nn.Conv2d(n, 1, 4)
         self.unconditional = nn.Conv2d(n, 1, 4) if unconditional else None
 
@@ -246,11 +221,6 @@ class Discriminator(nn.Module):
         return at_least_float32(self.conditional(joint).flatten())
 
 
-def _judging_block(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, 1, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
-
-
 def build_discriminators(config: StackGanConfig) -> nn.ModuleList:
     """The one of the last picture, in a list as every family's; Stage I's has no unconditional head."""
     D = Discriminator(
@@ -263,16 +233,6 @@ def build_discriminators(config: StackGanConfig) -> nn.ModuleList:
 
 
 # ---- losses ----
-
-
-def says(logits: Tensor, real: bool) -> Tensor:
-    """Cross entropy of a discriminator's logits (B,) with the answer `real`; a scalar."""
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
-
-
-def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Of the augmentation's Gaussians (B, C) from N(0, 1), Eq. (2), the mean of all their elements; a scalar."""
-    return -0.5 * (1 + log_var - mean.square() - log_var.exp()).mean()
 
 
 def discriminator_loss(

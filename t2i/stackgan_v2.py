@@ -6,7 +6,6 @@ the losses take logits, and the discriminators' weights take no gradient in the 
 """
 
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import torch
@@ -14,18 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
-from t2i.attngan import (
-    AttnGanConfig,
-    ConditioningAugmentation,
-    FirstStage,
+from t2i.attngan import AttnGanConfig, ConditioningAugmentation, FirstStage, ResidualBlock, up_block
+from t2i.blocks import (
     Painting,
-    ResidualBlock,
     conv3x3,
-    up_block,
+    initialise_orthogonal,
+    kl_divergence,
+    require_sizes,
+    says,
+    tiled,
 )
 from t2i.damsm import Damsm
 from t2i.precision import at_least_float32
-from t2i.stackgan import Discriminator, initialise, kl_divergence, require_sizes, says, tiled
+from t2i.stackgan import Discriminator
 from t2i.text_encoder import TextFeatures
 
 
@@ -54,9 +54,6 @@ class StackGanV2Config:
 def resolutions(config: StackGanV2Config) -> list[int]:
     """The side of every stage's picture, px."""
     return [64 * 2**stage for stage in range(config.stages)]
-
-
-_orthogonal = partial(initialise, draw=nn.init.orthogonal_)  # with BatchNorm round 1
 
 
 # ---- generator ----
@@ -94,7 +91,7 @@ class Generator(nn.Module):
             [NextStage(w, config.condition, config.residual_blocks) for w in widths[:-1]]
         )
         self.to_image = nn.ModuleList([conv3x3(w, 3) for w in widths])
-        self.apply(_orthogonal)
+        self.apply(initialise_orthogonal)
 
     def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
         """noise (B, Z), epsilon (B, C), both from N(0, 1), and the text, of which only the sentence is read."""
@@ -125,7 +122,7 @@ def build_discriminators(config: StackGanV2Config) -> nn.ModuleList:
             )
             for resolution in resolutions(config)
         ]
-    ).apply(_orthogonal)
+    ).apply(initialise_orthogonal)
 
 
 # ---- losses ----

@@ -11,16 +11,13 @@ from t2i.attngan import (
     AttnGanConfig,
     Discriminator,
     Generator,
-    Painting,
-    UpConv,
     WordAttention,
     build_discriminators,
     discriminator_loss,
     generator_loss,
-    matching_aware_penalty,
     resolutions,
-    shifted,
 )
+from t2i.blocks import Painting, UpConv, matching_aware_penalty, shifted
 from t2i.damsm import Damsm, DamsmConfig
 from t2i.painter import Painter, painter_of
 from t2i.text_encoder import TextFeatures

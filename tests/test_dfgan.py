@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
-from t2i.attngan import Painting
+from t2i.blocks import Painting
 from t2i.damsm import Damsm, DamsmConfig
 from t2i.dfgan import (
     DfGanConfig,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from storage.errors import UserError
-from t2i.attngan import Painting
+from t2i.blocks import Painting
 from t2i.gan_int_cls import (
     GanIntClsConfig,
     Generator,

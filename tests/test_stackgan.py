@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from storage.errors import UserError
 from t2i import stackgan, stackgan_v2
-from t2i.attngan import Painting
+from t2i.blocks import Painting
 from t2i.stackgan import StackGanConfig
 from t2i.stackgan_v2 import StackGanV2Config
 from t2i.text_encoder import TextFeatures
