@@ -1,6 +1,6 @@
 """What several families of generators are made of, and lose by: each piece once, for all of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -88,13 +88,14 @@ def judging_trunk(
     return nn.Sequential(*layers), widths[3]
 
 
-_narrow = partial(nn.init.normal_, std=0.02)
-
-
-def initialise(module: nn.Module, draw: Callable[[Tensor], object] = _narrow) -> None:
-    """The authors' initialisation: weights from N(0, 0.02^2), or from `draw`; BatchNorm round 1."""
+def initialise(module: nn.Module, orthogonal: bool = False) -> None:
+    """The authors' initialisation: weights from N(0, 0.02^2), or orthogonal; BatchNorm round 1."""
+    # nn.init's functions are looked up at the call: loading a model replaces them by nothing
     if isinstance(module, nn.Conv2d | nn.Linear):
-        draw(module.weight)
+        if orthogonal:
+            nn.init.orthogonal_(module.weight)
+        else:
+            nn.init.normal_(module.weight, std=0.02)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -102,8 +103,8 @@ def initialise(module: nn.Module, draw: Callable[[Tensor], object] = _narrow) ->
         nn.init.zeros_(module.bias)
 
 
-initialise_orthogonal = partial(initialise, draw=nn.init.orthogonal_)
-"""AttnGAN's and StackGAN-v2's initialisation: orthogonal weights, BatchNorm round 1."""
+initialise_orthogonal = partial(initialise, orthogonal=True)
+"""AttnGAN's and StackGAN-v2's initialisation."""
 
 
 # ---- losses ----
