@@ -113,6 +113,9 @@ def parser() -> Parser:
     p.add_argument("--batch", type=int, default=32, help="pictures at once; changes time and memory only")
     p.add_argument("--beam", type=int, default=8, help="of the recogniser; 0 takes CTC's best path")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    p.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="of painting; bf16 is faster"
+    )
     p.add_argument("--out", type=Path, default=Path("results"), help="folder for the JSON (default results)")
     p.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     return p

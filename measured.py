@@ -68,9 +68,10 @@ def draw_sample(args: argparse.Namespace) -> Sample:
     """The pairs that a metric measures, a function of the set, --samples and --seed."""
     import numpy as np
 
-    from t2i.painter import Painter
+    from pipeline import load_painter
 
-    painter = Painter.load(args.model).to(args.device)
+    painter = load_painter(args.model).to(args.device)
+    painter.bf16 = args.precision == "bf16"
     root = bird_folder(args)
     birds = open_birds(args, root, painter.resolutions[-1])
     indices = choose(len(birds), args.samples, args.seed)
@@ -87,6 +88,7 @@ def draw_sample(args: argparse.Namespace) -> Sample:
         "text": "one caption a picture, drawn by the seed",
         "model": model_entry(args.model, painter.checksum),
         "image size": birds.size,
+        "precision": args.precision,
         "real pictures": "those of the same captions, cut to 1.5 times the bird's box, its centre, not flipped",
     }
     spoken = captions

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from storage.errors import UserError
+from t2i.given_sentences import GivenConfig, GivenSentences
 from t2i.painter import Painter, Paintings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from asr.recognizer import Recognizer, Transcript
+    from t2i.char_cnn_rnn import CharEncoder
+    from t2i.damsm import Damsm
 
 RECOGNIZER = Path("weights/painted-recognizer")
 PAINTER = Path("weights/painted-attngan")
@@ -46,6 +49,48 @@ def without_initial_weights() -> Iterator[None]:
             setattr(torch.nn.init, name, function)
 
 
+def open_encoder(folder: Path | str) -> "Damsm | CharEncoder | GivenSentences":
+    """The trained encoder of a model folder, or the published sentence features of a data root.
+
+    Raises UserError as `load_encoder` or `read_sentences` does.
+    """
+    from data.embeddings import has_embeddings
+    from t2i.encoders import load_encoder
+
+    return given_sentences(folder) if has_embeddings(folder) else load_encoder(folder)
+
+
+def load_painter(folder: Path | str) -> Painter:
+    """A trained painter, in eval mode and with fewer operations than in training (`for_inference`); one that reads the
+    given captions of a set, with their features.
+
+    Raises UserError as `load_model` does, or where these features are no longer there.
+    """
+    from t2i.inference import for_inference
+
+    painter = Painter.load(folder)
+    painter.generator = for_inference(painter.generator)
+    if isinstance(painter.text_encoder, GivenSentences):
+        from data.embeddings import has_embeddings
+
+        root = released(painter.text_encoder.config.root)
+        if not has_embeddings(root):
+            raise UserError(
+                f"{folder} paints captions from the features given in {root}, which has none now; restore that folder, "
+                "or train a painter with an encoder that reads any text (train_encoder.py encoder=char_cnn_rnn)"
+            )
+        painter.text_encoder = given_sentences(root)
+    return painter
+
+
+def given_sentences(root: Path | str) -> GivenSentences:
+    """The captions of a data root with their published features. Raises UserError as `read_sentences` does."""
+    from data.embeddings import read_sentences
+
+    texts, features = read_sentences(root)
+    return GivenSentences(GivenConfig(str(root), features.shape[1]), texts, torch.from_numpy(features)).eval()
+
+
 @dataclass
 class SpeechToImage:
     """Hears a sentence and paints it. Either half may be left out."""
@@ -64,7 +109,7 @@ class SpeechToImage:
                 from asr.recognizer import Recognizer  # a text alone needs no audio libraries
 
                 heard = Recognizer.load(released(recognizer))
-            return cls(heard, None if painter is None else Painter.load(released(painter)))
+            return cls(heard, None if painter is None else load_painter(released(painter)))
 
     def hear(self, sound: "Path | str | np.ndarray", beam: int | None = None) -> "Transcript":
         """A sound file, or samples (S,) at 16 kHz in [-1, 1], -> Transcript. beam: hypotheses kept, None for the

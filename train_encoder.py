@@ -1,35 +1,75 @@
-"""Train the DAMSM: a text and an image encoder whose words and regions, sentences and pictures match."""
+"""Train a text and an image encoder that match captions and pictures: DAMSM, or char-CNN-RNN."""
 
 import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from omegaconf import MISSING
 
-from data.cub import Birds
-from data.sampling import bird_batch, to_unit, wrong_captions
+from data.sampling import bird_batch, wrong_captions
 from data.sets import BirdData, open_birds
-from metrics.r_precision import r_precision
-from storage.errors import run_cli
-from storage.model_folder import save_model
-from t2i.damsm import Damsm, DamsmConfig, damsm_loss
-from t2i.text_encoder import encode_captions
-from t2i.vocabulary import Vocabulary
+from monitor import real_r_precision
+from storage.errors import UserError, run_cli
+from t2i.char_cnn_rnn import CharEncoder
+from t2i.damsm import Damsm
+from t2i.encoders import ENCODER_CONFIGS, build_encoder
+from t2i.image_encoder import InceptionImageEncoder, load_trunk
 from training.config import RunConfig, load_config
 from training.run import Run
 from training.runtime import autocast, seed_step, set_up
-from training.schedule import set_rate, warmup_cosine
+from training.schedule import every_epoch, set_rate, warmup_cosine
 
 
 @dataclass
 class TrainEncoder:
     data: BirdData = field(default_factory=BirdData)
     run: RunConfig = field(default_factory=RunConfig)
-    encoder: DamsmConfig = field(default_factory=DamsmConfig)
+    variants: ClassVar = {"encoder": ENCODER_CONFIGS}
+    encoder: Any = MISSING  # the configuration of an encoder: encoder=damsm or char_cnn_rnn
+    trunk: str = ""  # file of ImageNet weights for encoder.image=inception
     batch: int = 48
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
-    lr: float = 2e-3  # Adam (0.5, 0.999), one cycle
-    clip: float = 0.25  # most norm of the text encoder's gradient
+    lr: float = 2e-3  # of the optimiser and the schedule in METHODS
+    clip: float = 0.25  # most norm of the text encoder's gradient, 0 for any
+    defaults_with: ClassVar = {"char_cnn_rnn": {"batch": 40, "lr": 7e-4, "clip": 0.0}}  # its authors'
+
+
+class Method(NamedTuple):
+    """How an encoder is trained, but for its loss, which is its own."""
+
+    optimizer: Callable[..., torch.optim.Optimizer]
+    rate: Callable[[int, int, int], float]  # factor of lr at a step, of so many, with so many classes
+    distinct: bool  # no two pictures of a batch are of one class
+    title: str  # the rest is for the card
+    about: str
+    limits: str
+
+
+METHODS = {
+    Damsm: Method(
+        optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True),
+        rate=lambda step, steps, classes: warmup_cosine(step, steps, warmup=50),
+        distinct=False,
+        title="DAMSM text and image encoder",
+        about="A bidirectional {rnn} over words and {image}, trained together from nothing "
+        "with the\ndeep attentional multimodal similarity loss of AttnGAN (section 3.2)",
+        limits="knows the words of its vocabulary only.",
+    ),
+    CharEncoder: Method(
+        optimizer=torch.optim.RMSprop,
+        # an epoch of theirs is as many batches as there are classes
+        rate=lambda step, steps, classes: every_epoch(step, classes, factor=0.98),
+        distinct=True,
+        title="char-CNN-RNN text encoder, and an image encoder",
+        about="Convolutions and a recurrent layer over characters and {image}, trained "
+        "together\nfrom nothing with the structured joint embedding loss of Reed et al. (CVPR 2016, section 3)",
+        limits="reads the first 201 characters of a text; of words that it was not trained on it makes what it can.",
+    ),
+}
 
 
 def main() -> None:
@@ -42,12 +82,16 @@ def main() -> None:
     train_set, test_set = (
         open_birds(config.data, split, config.encoder.image_size) for split in ("train", "test")
     )
+    classes = len(np.unique(train_set.class_ids))
 
     torch.manual_seed(config.run.seed)
     # The vocabulary holds the words of both splits, as AttnGAN's does: a test caption keeps all its words.
-    vocabulary = Vocabulary.build(c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
-    model = Damsm(config.encoder, vocabulary).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, betas=(0.5, 0.999), fused=True)
+    captions = (c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
+    model = build_encoder(config.encoder, captions)
+    start_trunk(model, config.trunk, bool(state))
+    model.to(device)
+    method = METHODS[type(model)]
+    optimizer = method.optimizer(model.parameters(), lr=config.lr)
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -55,19 +99,19 @@ def main() -> None:
     for step in run.steps(state):
         model.train()
         seed_step(config.run.seed, step)
-        batch = bird_batch(train_set, step, config.batch, config.run.seed)
-        set_rate(optimizer, config.lr * warmup_cosine(step, config.run.steps, warmup=50))
+        batch = bird_batch(train_set, step, config.batch, config.run.seed, method.distinct)
+        set_rate(optimizer, config.lr * method.rate(step, config.run.steps, classes))
         wrong = wrong_captions(batch.captions, config.wrong_captions, step, config.run.seed)
-        ids, is_pad = encode_captions(vocabulary, batch.captions + wrong, config.encoder.words)
         with autocast(device, config.run.precision):
-            text = model.text_encoder(ids.to(device), is_pad.to(device))
-            regions, image = model.image_encoder(batch.images.to(device))
-            words, sentence = damsm_loss(regions, image, text, batch.class_ids.to(device), config.encoder)
+            loss, parts = model.loss(
+                batch.images.to(device), batch.captions + wrong, batch.class_ids.to(device)
+            )
         optimizer.zero_grad()
-        (words + sentence).backward()
-        torch.nn.utils.clip_grad_norm_(model.text_encoder.parameters(), config.clip)
+        loss.backward()
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(model.text_encoder.parameters(), config.clip)
         optimizer.step()
-        run.log(step, loss=words + sentence, words=words, sentence=sentence)
+        run.log(step, loss=loss, **parts)
         if run.due(step, config.run.sample_every):
             run.record(step, r_precision=real_r_precision(model, test_set))
         if run.save_due(step):
@@ -76,42 +120,41 @@ def main() -> None:
     precision = real_r_precision(model, test_set)
     training = {"data": config.data.root, "steps": config.run.steps, "batch": config.batch, "seed": config.run.seed,
                 "test_r_precision": precision}  # fmt: skip
-    save_model(
-        run.model_folder, model.kind, model.state_dict(), asdict(config.encoder),
-        card(config, precision), vocabulary.words, training,
-    )  # fmt: skip
+    model.save(run.model_folder, card(config, method, precision), training)
     print(f"{run.model_folder}: R-precision of the test split's own pictures {100 * precision:.1f} %")
 
 
-@torch.inference_mode()
-def real_r_precision(model: Damsm, birds: Birds, batch: int = 100) -> float:
-    """R-precision of the set's own pictures with one caption each (1 true, 99 of other classes)."""
-    model.eval()
-    rng = np.random.default_rng(0)
-    captions = [of_one[rng.integers(len(of_one))] for of_one in birds.captions]
-    images, sentences = [], []
-    for start in range(0, len(birds), batch):
-        indices = range(start, min(start + batch, len(birds)))
-        images.append(model.encode_images(to_unit(birds.batch(indices, None)))[1])
-        sentences.append(model.encode_texts([captions[i] for i in indices]).sentence)
-    others = len(birds) - int(np.unique(birds.class_ids, return_counts=True)[1].max())
-    candidates = min(100, 1 + others)  # a tiny set has fewer than the protocol's 99 captions of other classes
-    return r_precision(
-        torch.cat(images).numpy(), torch.cat(sentences).numpy(), birds.class_ids, candidates=candidates
-    ).value
+def start_trunk(model: Damsm | CharEncoder, path: str, goes_on: bool) -> None:
+    """Load the weights of an Inception trunk, which are then frozen; says so where there are none."""
+    encoder = model.image_encoder
+    if isinstance(encoder, InceptionImageEncoder):
+        if path:
+            load_trunk(encoder, path)
+        elif not goes_on:
+            print(
+                "no trunk was named: Inception-v3 learns from random weights; trunk=FILE gives it ImageNet's"
+            )
+    elif path:
+        raise UserError(
+            f"trunk={path} is for encoder.image=inception; the other image encoders have no trunk"
+        )
 
 
-def card(config: TrainEncoder, precision: float) -> str:
-    return f"""# DAMSM text and image encoder
+def card(config: TrainEncoder, method: Method, precision: float) -> str:
+    rnn, image = getattr(config.encoder, "rnn", ""), getattr(config.encoder, "image", "light")
+    images = {"light": "a light convolutional image encoder", "inception": "Inception-v3"}
+    about = method.about.format(rnn=rnn.upper(), image=images[image])
+    if config.trunk:
+        about = about.replace("from nothing", "from ImageNet's weights of the pictures' trunk, which stayed,")
+    return f"""# {method.title}
 
-A bidirectional LSTM over words and a light convolutional image encoder, trained together from nothing with the
-deep attentional multimodal similarity loss of AttnGAN (section 3.2) on `{config.data.root}`:
+{about} on `{config.data.root}`:
 {config.run.steps} steps of {config.batch} pairs, seed {config.run.seed}.
 
 R-precision of the test split's own pictures (unseen species, 1 true and 99 captions of other classes):
 {100 * precision:.1f} %, chance 1 %.
 
-Limits: knows the words of its vocabulary only.
+Limits: {method.limits}
 """
 
 

@@ -1,28 +1,36 @@
-"""Train a generator of pictures from captions, with a trained DAMSM as its reader."""
+"""Train a generator of pictures from captions, with a trained text encoder, or given features, as its reader.
+
+With `torchrun --nproc-per-node 2 train_gan.py ...` several processes share every batch and compute what one would.
+"""
 
 import copy
 import sys
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from omegaconf import MISSING
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.cub import Birds
 from data.sampling import bird_batch, wrong_captions
 from data.sets import BirdData, open_birds
-from storage.errors import run_cli
+from monitor import painted_scores
+from pipeline import open_encoder
+from storage.errors import UserError, run_cli
+from storage.model_folder import load_discriminators, load_model
 from t2i.damsm import Damsm
-from t2i.encoders import load_encoder
 from t2i.families import FAMILIES, family_name, family_of
+from t2i.given_sentences import GivenSentences
 from t2i.painter import Painter, painter_of
+from t2i.text_encoder import TextFeatures
+from training import parallel
 from training.config import RunConfig, load_config
 from training.ema import update_ema
 from training.run import Run
 from training.runtime import autocast, seed_step, set_up
-from training.schedule import linear_end, set_rate
+from training.schedule import every_epoch, linear_end, set_rate
 
 
 @dataclass
@@ -31,34 +39,46 @@ class TrainGan:
     run: RunConfig = field(default_factory=RunConfig)
     variants: ClassVar = {"gan": FAMILIES}
     gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
-    encoder: str = "weights/painted-damsm"  # model folder of a DAMSM or a char-CNN-RNN
+    # model folder of a DAMSM or a char-CNN-RNN, or a data root with char-CNN-RNN-embeddings.pickle in train/ and test/
+    encoder: str = "weights/painted-damsm"
+    start: str = ""  # painter to start from: Stage I for Stage II, or one of the same sizes to go on with
     batch: int = 20
+    accumulate: int = 1  # batches whose gradients make one step
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, that DAMSM must tell from it
     lr_generator: float = 2e-4
     lr_discriminator: float = 2e-4
+    halve_every: int = 0  # steps after which both rates are halved, 0 for never
     decay: float = 0.0  # share of the steps, at the end, over which both rates fall to 0
     beta1: float = 0.5  # Adam
     beta2: float = 0.999
     ema: float = 0.999
+    channels_last: bool = False  # memory layout: slower on CPUs, faster on GPUs
+    compile: bool = False  # torch.compile the generator and the discriminators' trunks
+    measure_every: int = 0  # steps between measures of painted test captions, 0 for none
+    measure_pictures: int = 500
 
 
 def main() -> None:
     config = load_config("train_gan", TrainGan, sys.argv[1:], __doc__ or "")
-    device = set_up(config.run.threads, config.run.device)
-    encoder = load_encoder(config.encoder).to(device)
+    device = parallel.join(set_up(config.run.threads, config.run.device))
+    encoder = open_encoder(config.encoder).to(device)
     damsm = encoder if isinstance(encoder, Damsm) else None
     config.gan.embedding = encoder.config.embedding
     family = family_of(config.gan)
-    run = Run(config, config.run)
+    check(config, encoder)
+    run = Run(config, config.run, parallel.is_first())
     state = run.restore()
     if run.is_complete(state):
         return
     sizes = family.resolutions(config.gan)
-    train_set, test_set = (open_birds(config.data, split, sizes[-1]) for split in ("train", "test"))
+    with parallel.first_alone():  # which draws and packs the pictures where that is still to be done
+        train_set, test_set = (open_birds(config.data, split, sizes[-1]) for split in ("train", "test"))
 
     torch.manual_seed(config.run.seed)
     G = family.Generator(config.gan).to(device)
     Ds = family.build_discriminators(config.gan).to(device)
+    if config.start and not state:
+        start_from(config.start, G, Ds, encoder.checksum)
     average = copy.deepcopy(G).requires_grad_(False)
     reader = painter_of(average, encoder)
     betas = (config.beta1, config.beta2)
@@ -68,36 +88,43 @@ def main() -> None:
     if state:
         for name, part in kept.items():
             part.load_state_dict(state[name])
+    paint = prepare(config, G, Ds, damsm, sizes)
 
     for step in run.steps(state):
         seed_step(config.run.seed, step)
-        rate = linear_end(step, config.run.steps, config.decay)
+        rate = linear_end(step, config.run.steps, config.decay) * every_epoch(step, config.halve_every, 0.5)
         set_rate(opt_g, config.lr_generator * rate)
         set_rate(opt_d, config.lr_discriminator * rate)
-        batch = bird_batch(train_set, step, config.batch, config.run.seed)
-        class_ids = batch.class_ids.to(device)
-        real = pyramid(batch.images.to(device), sizes)
-        wrong = wrong_captions(batch.captions, config.wrong_captions, step, config.run.seed)
-        all_text = reader.encode(batch.captions + wrong)
-        text = all_text.rows(0, config.batch)
-        noise = torch.randn(config.batch, config.gan.noise, device=device)
-        epsilon = torch.randn(config.batch, config.gan.condition, device=device)
+        first = step * config.accumulate
+        parts = [draw(config, train_set, reader, at, sizes) for at in range(first, first + config.accumulate)]
 
-        with autocast(device, config.run.precision):
-            painting = G(noise, epsilon, text)
-            d_loss, d_logs = family.discriminator_loss(Ds, real, painting, text, config.gan, step)
-        update(opt_d, d_loss)
+        for part in parts:
+            # of several batches the graphs would not fit into memory together: painted once more below
+            with autocast(device, config.run.precision), torch.set_grad_enabled(len(parts) == 1):
+                painting = paint(part.noise, part.epsilon, part.text)
+            with autocast(device, config.run.precision):
+                loss, d_logs = family.discriminator_loss(Ds, part.real, painting, part.text, config.gan, step)
+            (loss / len(parts)).backward()
+        update(opt_d)
 
         Ds.requires_grad_(False)  # a third of the step's work, and nobody would use those gradients
-        with autocast(device, config.run.precision):
-            g_loss, g_logs = family.generator_loss(Ds, painting, all_text, class_ids, damsm, config.gan)
-        update(opt_g, g_loss)
+        for part in parts:
+            with autocast(device, config.run.precision):
+                if len(parts) > 1:
+                    painting = paint(part.noise, part.epsilon, part.text)
+                loss, g_logs = family.generator_loss(
+                    Ds, painting, part.all_text, part.class_ids, damsm, config.gan
+                )
+            (loss / len(parts)).backward()
+        update(opt_g)
         Ds.requires_grad_(True)
 
         update_ema(average, G, step, config.ema)
         run.log(step, **g_logs, **d_logs)
-        if run.due(step, config.run.sample_every):
+        if parallel.is_first() and run.due(step, config.run.sample_every):
             run.image(step, "grid", sample_grid(reader, test_set))
+        if parallel.is_first() and run.due(step, config.measure_every):
+            run.record(step, **painted_scores(reader, encoder, test_set, config.measure_pictures))
         if run.save_due(step):
             run.save(step, **{name: part.state_dict() for name, part in kept.items()})
 
@@ -105,14 +132,113 @@ def main() -> None:
         "data": config.data.root, "steps": config.run.steps, "batch": config.batch, "seed": config.run.seed,
         "encoder": encoder.checksum, "hours": round(run.elapsed / 3600, 2),
     }  # fmt: skip
-    reader.save(run.model_folder, card(config, sizes, training), training)
-    print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
+    if parallel.is_first():
+        reader.save(run.model_folder, card(config, sizes, training, LIMITS[reader.reads]), training)
+        print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
+    parallel.leave()
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()
+def check(config: TrainGan, encoder: nn.Module) -> None:
+    """Raises UserError for what would only fail later."""
+    if config.measure_every and isinstance(encoder, GivenSentences):
+        raise UserError(
+            "measure_every needs an encoder that sees pictures, given features see none; set it to 0"
+        )
+    processes = parallel.processes()
+    if config.batch % processes:
+        raise UserError(
+            f"batch={config.batch} cannot be shared by {processes} processes; choose a multiple of them"
+        )
+    if processes > 1 and getattr(config.gan, "interpolate", 0) > 0:
+        raise UserError("gan_int_cls paints between the sentences of a batch, which several processes would not share; "
+                        "set gan.interpolate=0, or use one process")  # fmt: skip
+
+
+class Part(NamedTuple):
+    """What a pass learns from. real: (B, 3, s, s) of every size; text: the captions of the pictures, all_text: with the
+    wrong ones after them; class_ids (B,); noise (B, Z), epsilon (B, C)."""
+
+    real: tuple[Tensor, ...]
+    text: TextFeatures
+    all_text: TextFeatures
+    class_ids: Tensor
+    noise: Tensor
+    epsilon: Tensor
+
+
+def draw(config: TrainGan, birds: Birds, reader: Painter, at: int, sizes: list[int]) -> Part:
+    """The batch number `at`, with noise from the present state of torch's random numbers."""
+    device = next(reader.generator.parameters()).device
+    batch = bird_batch(birds, at, config.batch, config.run.seed)
+    images = batch.images.to(device)
+    if config.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    wrong = wrong_captions(batch.captions, config.wrong_captions, at, config.run.seed)
+    all_text = reader.encode(batch.captions + wrong)
+    noise = torch.randn(config.batch, config.gan.noise, device=device)
+    epsilon = torch.randn(config.batch, config.gan.condition, device=device)
+    text = all_text.rows(0, config.batch)
+    return Part(pyramid(images, sizes), text, all_text, batch.class_ids.to(device), noise, epsilon)
+
+
+def prepare(config: TrainGan, G: nn.Module, Ds: nn.ModuleList, damsm: Damsm | None, sizes: list[int]) -> Any:
+    """Lay out, share between processes and compile the networks as configured; returns what paints."""
+    if config.channels_last:
+        G.to(memory_format=torch.channels_last)
+        Ds.to(memory_format=torch.channels_last)
+    if parallel.processes() > 1:
+        parallel.share_generator(G)
+        for D, side in zip(Ds, sizes[-len(Ds) :], strict=True):
+            parallel.share_discriminator(D, side)
+        if damsm is not None:
+            parallel.share(damsm.image_encoder, "forward", [])
+    if not config.compile:
+        return G
+    for D in Ds:
+        D.features = torch.compile(D.features)
+    return torch.compile(G)
+
+
+def update(optimizer: torch.optim.Optimizer) -> None:
+    """One step down the gradients that were collected."""
+    parallel.combine_gradients(p for group in optimizer.param_groups for p in group["params"])
     optimizer.step()
+    optimizer.zero_grad()
+
+
+def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> None:
+    """Give the networks a trained painter's weights; what it lacks, such as Stage II, begins anew.
+
+    Raises UserError where a tensor of its generator has no place here, or it listens to another encoder.
+    """
+    files = load_model(folder, Painter.kind)
+    trained_with = files.training.get("encoder", encoder)
+    if trained_with != encoder:
+        raise UserError(
+            f"{folder} was trained with another text encoder; set encoder to that one (SHA-256 {trained_with[:16]})"
+        )
+    begun = load_parts(G, files.state, "generator.", folder)
+    if not begun:  # the same sizes: its discriminators fit too, where it has them
+        load_parts(
+            Ds, {f"D.{key}": value for key, value in load_discriminators(folder).items()}, "D.", folder
+        )
+    print(f"{folder}: started from its generator" + (f", {begun} tensors begin anew" if begun else ""))
+
+
+def load_parts(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> int:
+    """Load what `state` has under `prefix`; returns how many tensors of the module it lacks."""
+    weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    own = module.state_dict()
+    for key, value in weights.items():
+        if key not in own or own[key].shape != value.shape:
+            expected = (
+                f"{tuple(own[key].shape)} was expected" if key in own else "which this network does not have"
+            )
+            raise UserError(
+                f"{source}: {prefix}{key} has shape {tuple(value.shape)}, {expected}; choose the same sizes"
+            )
+    module.load_state_dict(weights, strict=False)
+    return len(own.keys() - weights.keys())
 
 
 def pyramid(images: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
@@ -131,7 +257,14 @@ def sample_grid(painter: Painter, birds: Birds, count: int = 16) -> Tensor:
     return (grid * 255).round().to(torch.uint8)
 
 
-def card(config: TrainGan, sizes: list[int], training: dict) -> str:
+LIMITS = {
+    "words": "knows the words of its vocabulary only",
+    "characters": "reads the first 201 characters of a text",
+    "given": "knows the captions of its set only, whose features are no part of this folder,",
+}
+
+
+def card(config: TrainGan, sizes: list[int], training: dict, limits: str) -> str:
     family = family_of(config.gan)
     return f"""# {family_name(config.gan)} painter, {" and ".join(map(str, sizes))} px
 
@@ -141,7 +274,7 @@ Paints a picture from a caption: a generator (EMA weights) and the text encoder 
 Trained from nothing on `{config.data.root}`: {config.run.steps} steps of {config.batch} pictures, seed
 {config.run.seed}, {training["hours"]} hours.
 
-Limits: knows the words of its vocabulary only and paints what its data shows; its figures stand in the project's
+Limits: {limits} and paints what its data shows; its figures stand in the project's
 README.
 """
 

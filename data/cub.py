@@ -100,7 +100,7 @@ def load_birds(
     names, class_ids = read_split(root, split)
     boxes = read_boxes(root)
     files = _find_files(root / "CUB_200_2011" / "images", names)
-    captions, problems = _read_all_captions(root / "text", names)
+    captions, problems = read_all_captions(root / "text", names)
     for name in names:
         if name not in files:
             problems[name] = "no picture"
@@ -328,7 +328,7 @@ def read_captions(path: Path | str) -> list[str]:
     return usable
 
 
-def _read_all_captions(text: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+def read_all_captions(text: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Captions by name, and reasons by name for those that have not ten."""
     captions: dict[str, list[str]] = {}
     problems: dict[str, str] = {}

@@ -5,11 +5,39 @@ from pathlib import Path
 
 import numpy as np
 
-from data.cub import CAPTIONS, read_split
+from data.cub import CAPTIONS, SPLITS, read_all_captions, read_split
 from data.pickles import load_pickle
 from storage.errors import UserError
 
+FILE = "char-CNN-RNN-embeddings.pickle"
 WIDTH = 1024  # E, of char-CNN-RNN's sentence features
+
+
+def has_embeddings(root: Path | str) -> bool:
+    """Whether a folder is a set with published sentence features, of one split at least."""
+    return any((Path(root) / split / FILE).is_file() for split in SPLITS)
+
+
+def read_sentences(root: Path | str) -> tuple[list[str], np.ndarray]:
+    """The K captions of both splits of a set (<root>/text) and their features (K, 1024) float32.
+
+    Pictures without ten captions are left out. Raises UserError as `read_embeddings` does, or where a split has none.
+    """
+    root = Path(root)
+    texts: list[str] = []
+    features = []
+    for split in SPLITS:
+        embeddings = read_embeddings(root, split)  # (N, 10, 1024)
+        names, _ = read_split(root, split)
+        captions, problems = read_all_captions(root / "text", names)
+        sound = [i for i, name in enumerate(names) if name not in problems]
+        if not sound:
+            raise UserError(
+                f"{root}/text has the captions of no {split} picture, which {FILE} is in the order of; restore it"
+            )
+        texts += [caption for i in sound for caption in captions[names[i]]]
+        features.append(embeddings[sound].reshape(-1, WIDTH))
+    return texts, np.concatenate(features)
 
 
 def read_embeddings(root: Path | str, split: str, names: Sequence[str] | None = None) -> np.ndarray:
@@ -20,7 +48,7 @@ def read_embeddings(root: Path | str, split: str, names: Sequence[str] | None = 
     anything but ten features of 1024 finite numbers for each picture, or where a name is not among them.
     """
     root = Path(root)
-    path, listed_in = (root / split / name for name in ("char-CNN-RNN-embeddings.pickle", "filenames.pickle"))
+    path, listed_in = (root / split / name for name in (FILE, "filenames.pickle"))
     if not path.is_file():
         raise UserError(f"no {path}; take it from StackGAN's data of this set, or train an encoder instead")
     if not listed_in.is_file():

@@ -25,6 +25,20 @@ def indices_at(step: int, batch: int, count: int, seed: int) -> np.ndarray:
     return order[position * batch : (position + 1) * batch]
 
 
+def distinct_at(step: int, batch: int, class_ids: np.ndarray, seed: int) -> np.ndarray:
+    """The items of a step, no two of a class: (batch,) of the N that class_ids (N,) tells of, drawn anew at every step.
+
+    Every class is as likely as any other, and so is every item of a class. Where there are fewer classes than `batch`,
+    the items are those of `indices_at`. A pure function of its arguments.
+    """
+    rng = np.random.default_rng([seed, step, 3])
+    order = rng.permutation(len(class_ids))
+    _, firsts = np.unique(class_ids[order], return_index=True)  # the first item of every class in that order
+    if len(firsts) < batch:
+        return indices_at(step, batch, len(class_ids), seed)
+    return order[rng.permutation(firsts)[:batch]]
+
+
 class BirdBatch(NamedTuple):
     """images: (B, 3, S, S) in [-1, 1]; captions: one of each picture's; class_ids: (B,); indices: (B,)."""
 
@@ -34,14 +48,16 @@ class BirdBatch(NamedTuple):
     indices: np.ndarray
 
 
-def bird_batch(birds: Birds, step: int, batch: int, seed: int) -> BirdBatch:
-    """The pictures of a step, each with one of its captions, cropped and flipped by (seed, step)."""
-    indices = indices_at(step, batch, len(birds), seed)
+def bird_batch(birds: Birds, step: int, batch: int, seed: int, distinct: bool = False) -> BirdBatch:
+    """The pictures of a step, each with one of its captions, cropped and flipped by (seed, step).
+
+    distinct: no two of a class, where there are classes enough.
+    """
+    ids, count = birds.class_ids, len(birds)
+    indices = distinct_at(step, batch, ids, seed) if distinct else indices_at(step, batch, count, seed)
     rng = np.random.default_rng([seed, step, 1])
     captions = [birds.captions[i][rng.integers(len(birds.captions[i]))] for i in indices]
-    return BirdBatch(
-        to_unit(birds.batch(indices, rng)), captions, torch.from_numpy(birds.class_ids[indices]), indices
-    )
+    return BirdBatch(to_unit(birds.batch(indices, rng)), captions, torch.from_numpy(ids[indices]), indices)
 
 
 def wrong_captions(captions: Sequence[str], each: int, step: int, seed: int) -> list[str]:

@@ -5,6 +5,7 @@ A folder needs nothing else to be loaded; `weights/` and `runs/*/model` hold suc
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -57,6 +58,35 @@ def save_model(
     return folder
 
 
+def save_discriminators(folder: Path | str, state: dict[str, torch.Tensor]) -> None:
+    """Beside a generator, those that it was trained with, in float32; nobody who paints needs them."""
+    tensors = {key: _stored(value, half=False) for key, value in state.items()}
+    write_bytes(Path(folder) / "discriminators.safetensors", save(tensors))
+
+
+def load_discriminators(folder: Path | str) -> dict[str, torch.Tensor]:
+    """What lies beside a generator, which may be nothing. Raises UserError where the file is damaged."""
+    path = Path(folder) / "discriminators.safetensors"
+    return read_tensors(path) if path.exists() else {}
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """A file of tensors by name, .safetensors or PyTorch's own, in float32.
+
+    Raises UserError where it is missing, damaged, or would need code to be run.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: v.float() if v.is_floating_point() else v for key, v in tensors.items()}
+    except (OSError, SafetensorError, RuntimeError, EOFError, AttributeError, UnpicklingError) as error:
+        raise UserError(
+            f"cannot read the weights {path} ({str(error).splitlines()[0]}); restore the file"
+        ) from error
+
+
 def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
     value = value.detach().cpu().contiguous()
     return value.half() if half and value.is_floating_point() else value.clone()
@@ -78,10 +108,7 @@ def load_model(folder: Path | str, kind: str) -> ModelFiles:
             "use the release that wrote it, or train the model again"
         )
     path = folder / "model.safetensors"
-    try:
-        state = {key: v.float() if v.is_floating_point() else v for key, v in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read the weights {path} ({error}); restore the file") from error
+    state = read_tensors(path)
     vocabulary = read_json(folder / "vocabulary.json") if (folder / "vocabulary.json").exists() else None
     return ModelFiles(
         folder, kind, state, header["config"], vocabulary, header.get("training", {}), sha256(path)

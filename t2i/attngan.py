@@ -1,9 +1,10 @@
 """AttnGAN (Xu et al., CVPR 2018) with any number of stages: 64, 128, 256, 512 px.
 
 The file reads downward: configuration, blocks, generator, discriminators, losses. Where it differs from the
-authors' code: the attention mask is every caption's own (theirs is repeated in the wrong order), the
-discriminators' weights take no gradient in the generator's step, and hinge loss, discriminators without
-BatchNorm and a matching-aware gradient penalty (DF-GAN, Tao et al., CVPR 2022) can be chosen.
+authors' code: the attention mask is every caption's own (theirs is repeated in the wrong order; `mask=original`
+repeats it so), the discriminators' weights take no gradient in the generator's step, and hinge loss, discriminators
+without BatchNorm and a matching-aware gradient penalty (DF-GAN, Tao et al., CVPR 2022) can be chosen. AttnDCGAN, the
+authors' vanilla baseline, is `paints=last unconditional=false residual_blocks=0`.
 """
 
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ class AttnGanConfig:
         64  # side of the hidden picture that first attends to the words; 64 is the paper's, 32 earlier
     )
     residual_blocks: int = 2  # of a refining stage
+    mask: str = "own"  # own: no place attends to padding; original: the authors' misaligned mask
+    paints: str = "every"  # every stage paints a picture, which is judged; or the last alone
+    unconditional: bool = True  # the discriminators also judge pictures without their sentence
     adversarial: str = "bce"  # bce (the paper) or hinge
     kl_weight: float = 1.0
     damsm_weight: float = 5.0  # lambda, on the word and the sentence loss alike
@@ -61,6 +65,8 @@ class AttnGanConfig:
             ("adversarial", ("bce", "hinge")),
             ("discriminator_norm", ("batch", "none")),
             ("attend_from", (8, 16, 32, 64)),
+            ("mask", ("own", "original")),
+            ("paints", ("every", "last")),
         ):
             if getattr(self, name) not in choices:
                 known = ", ".join(map(str, choices))
@@ -68,8 +74,9 @@ class AttnGanConfig:
 
 
 def resolutions(config: AttnGanConfig) -> list[int]:
-    """The side of every stage's picture, px."""
-    return [64 * 2**stage for stage in range(config.stages)]
+    """The side of every picture of a painting, px."""
+    sides = [64 * 2**stage for stage in range(config.stages)]
+    return sides if config.paints == "every" else sides[-1:]
 
 
 # ---- blocks ----
@@ -111,20 +118,31 @@ class ConditioningAugmentation(nn.Module):
 class WordAttention(nn.Module):
     """Each place of the picture attends to the words (section 3.1, F^attn)."""
 
-    def __init__(self, embedding: int, width: int):
+    def __init__(self, embedding: int, width: int, mask: str = "own"):
         super().__init__()
         self.to_key = nn.Linear(embedding, width, bias=False)
+        self.mask = mask
 
     def forward(self, hidden: Tensor, words: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
         """hidden (B, g, H, W), words (B, L, E), is_pad (B, L) -> context (B, g, H, W), attention (B, L, H, W)."""
         _, _, H, W = hidden.shape
         key = self.to_key(words)  # (B, L, g)
         score = key @ hidden.flatten(2)  # (B, L, HW)
-        weight = (
-            at_least_float32(score).masked_fill(is_pad[:, :, None], -torch.inf).softmax(dim=1)
-        )  # (B, L, HW)
+        hides = is_pad[:, :, None] if self.mask == "own" else misaligned(is_pad, H * W)
+        weight = at_least_float32(score).masked_fill(hides, -torch.inf).softmax(dim=1)  # (B, L, HW)
         context = key.transpose(1, 2) @ weight.to(key.dtype)  # (B, g, HW)
         return context.unflatten(2, (H, W)), weight.unflatten(2, (H, W))
+
+
+def misaligned(is_pad: Tensor, places: int) -> Tensor:
+    """The mask as the authors' code repeats it: is_pad (B, L) -> (B, L, places).
+
+    Their rows run over the places of one caption after the other, their masks over the captions of one place after the
+    other: place q of caption b gets the mask of caption (b * places + q) mod B. Their weights were trained with it.
+    """
+    B = len(is_pad)
+    of_place = torch.arange(B * places, device=is_pad.device).view(B, places) % B
+    return is_pad[of_place].transpose(1, 2)
 
 
 class FirstStage(nn.Module):
@@ -150,7 +168,7 @@ class NextStage(nn.Module):
 
     def __init__(self, config: AttnGanConfig):
         super().__init__()
-        self.attend = WordAttention(config.embedding, config.width)
+        self.attend = WordAttention(config.embedding, config.width, config.mask)
         self.residual = nn.Sequential(
             *[ResidualBlock(2 * config.width) for _ in range(config.residual_blocks)]
         )
@@ -170,7 +188,7 @@ class Generator(nn.Module):
         self.first = FirstStage(config)
         before = (64 // config.attend_from).bit_length() - 1  # attending stages that paint nothing yet
         self.next = nn.ModuleList([NextStage(config) for _ in range(before + config.stages - 1)])
-        self.to_image = nn.ModuleList([conv3x3(config.width, 3) for _ in range(config.stages)])
+        self.to_image = nn.ModuleList([conv3x3(config.width, 3) for _ in resolutions(config)])
         self.apply(initialise_orthogonal)
 
     def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
@@ -201,7 +219,7 @@ class Discriminator(nn.Module):
         self.trunk, n = judging_trunk(
             config.discriminator_width, resolution, config.discriminator_cap, normed
         )
-        self.unconditional = nn.Conv2d(n, 1, 4)
+        self.unconditional = nn.Conv2d(n, 1, 4) if config.unconditional else None
         self.joint = nn.Sequential(*judging_block(n + config.embedding, n, 3, 1, normed))
         self.conditional = nn.Conv2d(n, 1, 4)
         self.apply(initialise_orthogonal)
@@ -211,7 +229,8 @@ class Discriminator(nn.Module):
         return self.trunk(images)
 
     def judge(self, features: Tensor) -> Tensor:
-        """Logits (B,) of being a real picture."""
+        """Logits (B,) of being a real picture; only where there is a head for it."""
+        assert self.unconditional is not None
         return at_least_float32(self.unconditional(features).flatten())
 
     def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
@@ -221,7 +240,7 @@ class Discriminator(nn.Module):
 
 
 def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
-    """One discriminator a stage."""
+    """One discriminator for every picture of a painting."""
     return nn.ModuleList([Discriminator(config, resolution) for resolution in resolutions(config)])
 
 
@@ -253,13 +272,15 @@ def discriminator_loss(
     for D, real_images, fake_images in zip(discriminators, real, painting.images, strict=True):
         real_images = shifted(real_images, config.shift)
         of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))
-        real_pair = D.judge_pair(of_real, text.sentence)
-        is_real = _says(config, D.judge(of_real), True) + _says(config, real_pair, True)
-        is_fake = _says(config, D.judge(of_fake), False) + _says(
-            config, D.judge_pair(of_fake, text.sentence), False
-        )
+        is_real = _says(config, D.judge_pair(of_real, text.sentence), True)
+        is_fake = _says(config, D.judge_pair(of_fake, text.sentence), False)
         mismatched = _says(config, D.judge_pair(of_real[:-1], text.sentence[1:]), False)
-        loss = is_real / 2 + (is_fake + mismatched) / 3
+        if D.unconditional is None:
+            loss = is_real + (is_fake + mismatched) / 2
+        else:
+            is_real = is_real + _says(config, D.judge(of_real), True)
+            is_fake = is_fake + _says(config, D.judge(of_fake), False)
+            loss = is_real / 2 + (is_fake + mismatched) / 3
         if with_penalty:
             penalty = matching_aware_penalty(D, real_images, text.sentence)
             logs[f"penalty_{real_images.shape[-1]}"] = penalty
@@ -285,12 +306,14 @@ def generator_loss(
     adversarial = torch.zeros((), device=text.sentence.device)
     for D, images in zip(discriminators, painting.images, strict=True):
         features = D.features(shifted(images, config.shift))
-        for logits in (D.judge(features), D.judge_pair(features, text.sentence[: len(class_ids)])):
+        judged = [D.judge_pair(features, text.sentence[: len(class_ids)])]
+        judged += [] if D.unconditional is None else [D.judge(features)]
+        for logits in judged:
             adversarial = adversarial + (
                 -logits.mean() if config.adversarial == "hinge" else _says(config, logits, True)
             )
     kl = kl_divergence(painting.mean, painting.log_var)
-    judged = shifted(painting.images[-1], config.shift)
-    matching, matching_logs = damsm_term(damsm, judged, text, class_ids, config.damsm_weight)
+    seen = shifted(painting.images[-1], config.shift)
+    matching, matching_logs = damsm_term(damsm, seen, text, class_ids, config.damsm_weight)
     loss = adversarial + config.kl_weight * kl + matching
     return loss, {"g": adversarial, "kl": kl} | matching_logs

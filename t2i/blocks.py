@@ -51,10 +51,26 @@ class UpConv(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int, bias: bool = False):
         super().__init__(inputs, outputs, 3, bias=bias)
 
+    def kernel(self) -> Tensor:
+        """The transposed convolution's weight (inputs, outputs, 4, 4)."""
+        w = self.weight.transpose(0, 1)
+        device = "cpu" if w.is_meta else w.device.type  # which has no autocast
+        with torch.autocast(device, enabled=False):  # the sums are exact before they are rounded
+            return (w.reshape(-1, 9) @ _SUMS.to(w)).view(*w.shape[:2], 4, 4)
+
     def forward(self, x: Tensor) -> Tensor:
-        w = self.weight.flip(2, 3).transpose(0, 1)  # (inputs, outputs, 3, 3)
-        kernel = sum(F.pad(w, (1 - i, i, 1 - j, j)) for i in (0, 1) for j in (0, 1))
-        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)  # type: ignore[arg-type]
+        return F.conv_transpose2d(x, self.kernel(), self.bias, stride=2, padding=1)
+
+
+def _sums() -> Tensor:
+    """Which places of a 3 x 3 kernel add up to each of the 4 x 4 one, (9, 16) of zeros and ones."""
+    places = torch.eye(9).view(9, 3, 3).flip(1, 2)
+    return (
+        torch.stack([F.pad(places, (1 - i, i, 1 - j, j)) for i in (0, 1) for j in (0, 1)]).sum(0).flatten(1)
+    )
+
+
+_SUMS = _sums()
 
 
 def tiled(code: Tensor, hidden: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ of its states is the sentence feature. It learns by making a picture's inner pro
 
 The file reads downward: configuration, alphabet, text encoder, loss, and `CharEncoder`, the trained whole. Where it
 differs from the authors' code: text is brought to lower case and blanks to single spaces; an unknown character is a
-step of zeros in training and use alike (their training data ends a caption there); pairs of the same class are left out
-of the loss, since batches here are not drawn one picture a class.
+step of zeros in training and use alike (their training data ends a caption there); pairs of the same class, which their
+batches do not have, are left out of the loss.
 """
 
 from collections.abc import Sequence
@@ -177,18 +177,21 @@ def joint_embedding_loss(
 ) -> Tensor:
     """Symmetric structured joint embedding loss (CVPR 2016, section 3; ICML 2016, section 3.2); a scalar.
 
-    image (B, E), sentence (B, E) of B pairs, whose inner products are the scores. Each picture's own sentence shall
-    lead every other by `margin`, and each sentence's own picture every other; the sum of what is missing over B * B.
-    Pairs of the same class (class_ids (B,)) are no mismatches; without class_ids all classes differ.
+    image (B, E), sentence (B + N, E) of B pairs, whose inner products are the scores, and of N sentences more that
+    describe none of the pictures. Each picture's own sentence shall lead every other by `margin`, and each pair's
+    sentence's own picture every other; the sum of what is missing over B * B. Pairs of the same class (class_ids (B,))
+    are no mismatches; without class_ids all classes differ.
     """
-    scores = at_least_float32(image) @ at_least_float32(sentence).T  # (B, B), pictures by sentences
+    # bfloat16 would round scores near 10 to sixteenths, and the margin is 1
+    with torch.autocast(image.device.type, enabled=False):
+        scores = at_least_float32(image) @ at_least_float32(sentence).T  # (B, B + N), pictures by sentences
     B, own = len(scores), scores.diagonal()
     if class_ids is None:
         class_ids = torch.arange(B, device=scores.device)
-    differ = class_ids[:, None] != class_ids[None]
-    of_images = F.relu(margin + scores - own[:, None])
-    of_sentences = F.relu(margin + scores - own[None])
-    return ((of_images + of_sentences) * differ).sum() / B**2
+    differ = class_ids[:, None] != class_ids[None]  # (B, B)
+    of_images = F.relu(margin + scores - own[:, None]) * F.pad(differ, (0, scores.shape[1] - B), value=True)
+    of_sentences = F.relu(margin + scores[:, :B] - own[None]) * differ
+    return (of_images.sum() + of_sentences.sum()) / B**2
 
 
 # ---- the trained whole ----
@@ -242,6 +245,14 @@ class CharEncoder(nn.Module):
     def save(self, folder: Path | str, card: str, training: dict[str, Any]) -> Path:
         """Write the model folder; `training` says what made it (data, steps, ...)."""
         return save_model(folder, self.kind, self.state_dict(), asdict(self.config), card, ALPHABET, training)
+
+    def loss(
+        self, images: Tensor, captions: Sequence[str], class_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to be lowered, and nothing more to look at: as `Damsm.loss`."""
+        ids = encode_characters(captions).to(images.device)
+        image = self.image_encoder(images)[1]
+        return joint_embedding_loss(image, self.text_encoder(ids).sentence, class_ids), {}
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> TextFeatures:

@@ -5,7 +5,7 @@ losses and gradients equal within rounding.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from storage.model_folder import load_model, load_weights
-from t2i.image_encoder import LightImageEncoder
+from storage.errors import UserError
+from storage.model_folder import load_model, load_weights, save_model
+from t2i.image_encoder import InceptionImageEncoder, LightImageEncoder
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions
 from t2i.vocabulary import Vocabulary
@@ -26,26 +27,42 @@ class DamsmConfig:
     word_width: int = 300  # of the word embedding
     dropout: float = 0.5  # on the word embedding
     sentence: str = "last"  # hidden states of both directions (the paper), or the mean of the words' features
-    image_width: int = 32  # channels of the image encoder's first convolution
+    rnn: str = "lstm"  # or gru
+    image: str = "light"  # light, for two cores; inception, the paper's Inception-v3, which reads 299 px
+    image_width: int = 32  # channels of the light image encoder's first convolution
     image_size: int = 128  # side at which pictures are read, px
     words: int = 18  # longest caption, in words
     gamma1: float = 4.0  # sharpness of a word's attention over regions, Eq. (9)
     gamma2: float = 5.0  # how much the best words count, Eq. (10)
     gamma3: float = 10.0  # sharpness of the softmax over the batch, Eq. (11)
 
+    def __post_init__(self) -> None:
+        if self.image not in ("light", "inception"):
+            raise UserError(f'image="{self.image}" is unknown; choose one of light, inception')
+
+
+def attend_regions(regions: Tensor, text: TextFeatures, gamma1: float) -> tuple[Tensor, Tensor]:
+    """What every word sees in every picture, Eq. (7) to (9): regions (B, R, E), words (C, L, E) ->
+    context (B, C, L, E) and the weights of its regions (B, C, L, R)."""
+    similarity = at_least_float32(torch.einsum("bre,cle->bclr", regions, text.words))  # (B, C, L, R)
+    over_words = similarity.masked_fill(text.is_pad[None, :, :, None], -torch.inf).softmax(dim=2)  # Eq. (8)
+    over_regions = (gamma1 * over_words).softmax(dim=3)  # Eq. (9)
+    return at_least_float32(
+        torch.einsum("bclr,bre->bcle", over_regions.to(regions.dtype), regions)
+    ), over_regions
+
 
 def word_scores(regions: Tensor, text: TextFeatures, gamma1: float, gamma2: float) -> Tensor:
-    """R(Q, D) of every picture with every caption, Eq. (7) to (10): regions (B, R, E), words (C, L, E) -> (B, C).
+    """R(Q, D) of every picture with every caption, Eq. (10): regions (B, R, E), words (C, L, E) -> (B, C).
 
     The paper raises the sum to 1/gamma2 before the logarithm; the authors' code does not, nor do we.
     """
-    words, is_pad = text.words, text.is_pad
-    similarity = at_least_float32(torch.einsum("bre,cle->bclr", regions, words))  # (B, C, L, R)
-    over_words = similarity.masked_fill(is_pad[None, :, :, None], -torch.inf).softmax(dim=2)  # Eq. (8)
-    over_regions = (gamma1 * over_words).softmax(dim=3)  # Eq. (9)
-    context = at_least_float32(torch.einsum("bclr,bre->bcle", over_regions.to(regions.dtype), regions))
-    relevance = F.cosine_similarity(context, at_least_float32(words)[None], dim=3, eps=1e-8)  # (B, C, L)
-    return (gamma2 * relevance).masked_fill(is_pad[None], -torch.inf).logsumexp(dim=2)  # Eq. (10)
+    context, _ = attend_regions(regions, text, gamma1)
+    words = at_least_float32(text.words)
+    # F.cosine_similarity would first enlarge the words to (B, C, L, E)
+    norms = context.norm(dim=3) * words.norm(dim=2)
+    relevance = (context * words).sum(3) / norms.clamp(min=1e-8)  # (B, C, L)
+    return (gamma2 * relevance).masked_fill(text.is_pad[None], -torch.inf).logsumexp(dim=2)  # Eq. (10)
 
 
 def sentence_scores(image: Tensor, sentence: Tensor) -> Tensor:
@@ -88,9 +105,13 @@ class Damsm(nn.Module):
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         self.text_encoder = TextEncoder(
-            len(vocabulary), config.embedding, config.word_width, config.dropout, config.sentence
+            len(vocabulary), config.embedding, config.word_width, config.dropout, config.sentence, config.rnn
         )
-        self.image_encoder = LightImageEncoder(config.embedding, config.image_width, config.image_size)
+        self.image_encoder: LightImageEncoder | InceptionImageEncoder = (
+            LightImageEncoder(config.embedding, config.image_width, config.image_size)
+            if config.image == "light"
+            else InceptionImageEncoder(config.embedding)
+        )
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}
 
@@ -102,6 +123,22 @@ class Damsm(nn.Module):
         load_weights(model, files.state, folder)
         model.checksum, model.training_info = files.checksum, files.training
         return model.eval().requires_grad_(False)
+
+    def save(self, folder: Path | str, card: str, training: dict[str, Any]) -> Path:
+        """Write the model folder; `training` says what made it (data, steps, ...)."""
+        words = self.vocabulary.words
+        return save_model(folder, self.kind, self.state_dict(), asdict(self.config), card, words, training)
+
+    def loss(
+        self, images: Tensor, captions: Sequence[str], class_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """images (B, 3, H, W) in [-1, 1], class_ids (B,), their captions and any number more that describe none of
+        them -> the scalar to be lowered, and its parts."""
+        ids, is_pad = encode_captions(self.vocabulary, captions, self.config.words)
+        text = self.text_encoder(ids.to(images.device), is_pad.to(images.device))
+        regions, image = self.image_encoder(images)
+        words, sentence = damsm_loss(regions, image, text, class_ids, self.config)
+        return words + sentence, {"words": words, "sentence": sentence}
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> TextFeatures:

@@ -1,14 +1,12 @@
 """DF-GAN (Tao et al., CVPR 2022): one generator and one discriminator, the text fused in at every scale.
 
-The file reads downward: configuration, generator, discriminator, losses, names in the authors' checkpoints. The
+The file reads downward: configuration, generator, discriminator, losses. The
 networks are those of the authors' released code, which is simpler than the paper's. Where it differs from that
 code: what acts on every pixel alone is done before a picture is enlarged and after it is reduced, which gives the
 same for a quarter of the work; the discriminator's weights take no gradient in the generator's step; the penalty
 can be left out of some steps, all judged pictures can be shifted, and DAMSM can be added to the loss.
 """
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -259,47 +257,3 @@ def generator_loss(
     judged = shifted(images, config.shift)
     matching, matching_logs = damsm_term(damsm, judged, text, class_ids, config.damsm_weight)
     return adversarial + matching, {"g": adversarial} | matching_logs
-
-
-# ---- names in the authors' checkpoints ----
-
-# Theirs and ours of every module or parameter, # for the same number in both. A network's name stands before the
-# keys of its state dict.
-ORIGINAL_KEYS = (
-    ("netG.fc", "generator.project"),
-    ("netG.GBlocks.#.fuse#.affine#.fc_gamma.linear1", "generator.blocks.#.fuse#.affines.#.gamma.0"),
-    ("netG.GBlocks.#.fuse#.affine#.fc_gamma.linear2", "generator.blocks.#.fuse#.affines.#.gamma.2"),
-    ("netG.GBlocks.#.fuse#.affine#.fc_beta.linear1", "generator.blocks.#.fuse#.affines.#.beta.0"),
-    ("netG.GBlocks.#.fuse#.affine#.fc_beta.linear2", "generator.blocks.#.fuse#.affines.#.beta.2"),
-    ("netG.GBlocks.#.c1", "generator.blocks.#.up"),
-    ("netG.GBlocks.#.c2", "generator.blocks.#.convolve"),
-    ("netG.GBlocks.#.c_sc", "generator.blocks.#.shortcut"),
-    ("netG.to_rgb.1", "generator.to_image"),
-    ("netD.conv_img", "discriminators.0.from_image"),
-    ("netD.DBlocks.#.conv_r.#", "discriminators.0.blocks.#.residual.#"),
-    ("netD.DBlocks.#.conv_s", "discriminators.0.blocks.#.shortcut"),
-    ("netD.DBlocks.#.gamma", "discriminators.0.blocks.#.scale"),
-    ("netC.joint_conv.0", "discriminators.0.joint"),
-    ("netC.joint_conv.2", "discriminators.0.conditional"),
-)
-
-
-def from_original(key: str) -> str:
-    """ "netG.fc.weight" -> "generator.project.weight". Raises UserError for a key that DF-GAN does not have."""
-    return _renamed(key, ORIGINAL_KEYS)
-
-
-def to_original(key: str) -> str:
-    """ "generator.project.weight" -> "netG.fc.weight". Raises UserError for a key that DF-GAN does not have."""
-    return _renamed(key, ((ours, theirs) for theirs, ours in ORIGINAL_KEYS))
-
-
-def _renamed(key: str, pairs: Iterable[tuple[str, str]]) -> str:
-    for old, new in pairs:
-        pattern = r"(\d+)".join(map(re.escape, old.split("#")))
-        if match := re.fullmatch(pattern + r"((?:\.weight|\.bias)?)", key):
-            *numbers, leaf = match.groups()
-            return "".join(f"{part}{n}" for part, n in zip(new.split("#"), [*numbers, leaf], strict=True))
-    raise UserError(
-        f'"{key}" is not a key of DF-GAN; one such as "{ORIGINAL_KEYS[0][0]}.weight" was expected'
-    )

@@ -1,13 +1,23 @@
-"""The trained text and image encoders by kind: whatever reads captions for a generator."""
+"""The text and image encoders by name: whatever learns to read captions for a generator."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from storage.errors import UserError
 from storage.model_folder import model_kind
-from t2i.char_cnn_rnn import CharEncoder
-from t2i.damsm import Damsm
+from t2i.char_cnn_rnn import CharEncoder, CharEncoderConfig
+from t2i.damsm import Damsm, DamsmConfig
+from t2i.vocabulary import Vocabulary
 
 ENCODERS: dict[str, type[Damsm] | type[CharEncoder]] = {Damsm.kind: Damsm, CharEncoder.kind: CharEncoder}
+ENCODER_CONFIGS: dict[str, type] = {"damsm": DamsmConfig, "char_cnn_rnn": CharEncoderConfig}
+
+
+def build_encoder(config: DamsmConfig | CharEncoderConfig, captions: Iterable[str]) -> Damsm | CharEncoder:
+    """An untrained encoder; a DAMSM will know the words of `captions`."""
+    if isinstance(config, CharEncoderConfig):
+        return CharEncoder(config)
+    return Damsm(config, Vocabulary.build(captions))
 
 
 def load_encoder(folder: Path | str) -> Damsm | CharEncoder:

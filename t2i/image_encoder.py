@@ -1,12 +1,16 @@
-"""A light convolutional image encoder: region features and a global feature in the words' space.
+"""Image encoders: region features and a global feature in the words' space.
 
-AttnGAN takes Inception-v3 here; this one is small enough to be trained from nothing on two CPU cores.
+AttnGAN takes Inception-v3; the light one is small enough to be trained from nothing on two CPU cores.
 """
+
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
 
+from storage.model_folder import load_weights, read_tensors
 from t2i.precision import at_least_float32
 
 
@@ -61,3 +65,59 @@ class LightImageEncoder(nn.Module):
         values = self.to_values(met).flatten(2).transpose(1, 2)
         seen = (places @ values.to(places.dtype)).flatten(1)  # (B, looks * E/2)
         return at_least_float32(regions), at_least_float32(self.to_global(seen))
+
+
+class InceptionImageEncoder(nn.Module):
+    """Inception-v3 without its classifier, and a linear map each to regions and to a global feature (section 3.2).
+
+    Regions are seen after Mixed_6e, the whole picture after Mixed_7c. As with the authors pictures are enlarged with
+    their corners aligned and are not normalised, and the trunk's BatchNorm statistics follow the birds in train mode.
+    """
+
+    SIDE = 299  # px, that the trunk was made for
+
+    def __init__(self, embedding: int = 256):
+        """embedding: E. The trunk starts from random weights; `load_trunk` gives it a trained file's."""
+        super().__init__()
+        whole = torchvision.models.inception_v3(
+            weights=None, aux_logits=False, transform_input=False, init_weights=False
+        )
+        blocks = {
+            name: block for name, block in whole.named_children() if name not in ("avgpool", "dropout", "fc")
+        }
+        self.trunk = nn.ModuleDict(blocks)
+        self.to_regions = nn.Conv2d(768, embedding, 1, bias=False)
+        self.to_global = nn.Linear(2048, embedding)
+        for head in (self.to_regions, self.to_global):
+            nn.init.uniform_(head.weight, -0.1, 0.1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) in [-1, 1] -> regions (B, 289, E), and global (B, E)."""
+        maps = x = self.enlarged(images)
+        for name, block in self.trunk.items():
+            x = block(x)
+            if name == "Mixed_6e":
+                maps = x  # (B, 768, 17, 17)
+        return self.heads(maps, at_least_float32(x).mean((2, 3)))
+
+    def enlarged(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) -> (B, 3, 299, 299)."""
+        return F.interpolate(images, (self.SIDE, self.SIDE), mode="bilinear", align_corners=True)
+
+    def heads(self, maps: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """maps (B, 768, h, w) of Mixed_6e and the mean (B, 2048) of Mixed_7c -> regions (B, hw, E), global (B, E)."""
+        regions = self.to_regions(maps).flatten(2).transpose(1, 2)
+        return at_least_float32(regions), at_least_float32(self.to_global(seen))
+
+
+def load_trunk(encoder: InceptionImageEncoder, path: Path | str) -> None:
+    """Give the trunk the weights of a file of torchvision's Inception-v3 (.pth or .safetensors), which then stay.
+
+    Raises UserError where the file is missing, damaged or lacks a tensor of the trunk.
+    """
+    own = encoder.trunk.state_dict()
+    state = {key: value for key, value in read_tensors(Path(path)).items() if key in own}
+    # files converted from other frameworks leave out BatchNorm's counters, which nothing reads
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    load_weights(encoder.trunk, counters | state, path)
+    encoder.trunk.requires_grad_(False)

@@ -16,10 +16,12 @@ from t2i.char_cnn_rnn import (
     CharEncoderConfig,
     encode_characters,
     plain,
+    sentence_alone,
     unknown_characters,
 )
 from t2i.damsm import Damsm
 from t2i.families import build_config, family_name, family_of
+from t2i.given_sentences import GivenConfig, GivenSentences
 from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions
 from t2i.vocabulary import Vocabulary
 
@@ -34,14 +36,17 @@ class Paintings(NamedTuple):
 
 
 class Painter(nn.Module):
-    """Generator (EMA weights) of any family and frozen text encoder; its folder needs nothing else."""
+    """Generator (EMA weights) of any family and frozen text encoder; its folder needs nothing else.
+
+    But for one that reads the given captions of a set: `pipeline.load_painter` brings their features along.
+    """
 
     kind = "painter"
 
     def __init__(
         self,
         generator: nn.Module,
-        text_encoder: TextEncoder | CharCnnRnn,
+        text_encoder: TextEncoder | CharCnnRnn | GivenSentences,
         vocabulary: Vocabulary | None = None,
         words: int = 0,
     ):
@@ -49,6 +54,7 @@ class Painter(nn.Module):
         super().__init__()
         self.generator, self.text_encoder = generator, text_encoder
         self.vocabulary, self.words = vocabulary, words
+        self.bf16 = False  # products in bfloat16: faster, and not the same to the last bit
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}
 
@@ -61,6 +67,8 @@ class Painter(nn.Module):
             generator = family_of(config).Generator(config)
             if text["reads"] == "characters":
                 painter = cls(generator, CharCnnRnn(CharEncoderConfig(**text["encoder"])))
+            elif text["reads"] == "given":
+                painter = cls(generator, GivenSentences(GivenConfig(**text["encoder"])))
             else:
                 encoder = TextEncoder(len(files.vocabulary), **text["encoder"])
                 painter = cls(generator, encoder, Vocabulary(files.vocabulary), text["words"])
@@ -68,21 +76,27 @@ class Painter(nn.Module):
         painter.checksum, painter.training_info = files.checksum, files.training
         return painter.eval().requires_grad_(False)
 
-    def save(self, folder: Path | str, card: str, training: dict[str, Any]) -> Path:
-        """Write the model folder; `training` says what made it (encoder's checksum, data, steps, ...)."""
+    def save(self, folder: Path | str, card: str, training: dict[str, Any], half: bool = True) -> Path:
+        """Write the model folder; `training` says what made it (encoder's checksum, data, steps, ...).
+
+        With `half` the weights are stored as float16.
+        """
         encoder = self.text_encoder
-        text: dict[str, Any] = {"reads": "words", "words": self.words}
-        if isinstance(encoder, CharCnnRnn):
-            text = {"reads": "characters", "encoder": asdict(encoder.config)}
+        text: dict[str, Any] = {"reads": self.reads}
+        vocabulary: Any = ALPHABET if self.reads == "characters" else None
+        if isinstance(encoder, CharCnnRnn | GivenSentences):
+            text["encoder"] = asdict(encoder.config)
         else:
+            assert self.vocabulary is not None
+            vocabulary, text["words"] = self.vocabulary.words, self.words
             text["encoder"] = {
-                "embedding": 2 * encoder.lstm.hidden_size,
+                "embedding": encoder.width,
                 "word_width": encoder.embedding.embedding_dim,
                 "sentence": encoder.sentence,
+                "rnn": encoder.rnn,
             }
         config = {"family": family_name(self.config), "generator": asdict(self.config), "text": text}
-        words = ALPHABET if self.vocabulary is None else self.vocabulary.words
-        return save_model(folder, self.kind, self.state_dict(), config, card, words, training)
+        return save_model(folder, self.kind, self.state_dict(), config, card, vocabulary, training, half)
 
     @property
     def config(self) -> Any:
@@ -90,23 +104,39 @@ class Painter(nn.Module):
         return self.generator.config
 
     @property
+    def reads(self) -> str:
+        """What its text encoder takes: "words" of a vocabulary, "characters", or "given" captions of a set only."""
+        if isinstance(self.text_encoder, GivenSentences):
+            return "given"
+        return "characters" if self.vocabulary is None else "words"
+
+    @property
     def resolutions(self) -> list[int]:
         """The side of every stage's picture, px."""
         return family_of(self.config).resolutions(self.config)
 
     def known(self, text: str, limit: int | None = None) -> list[str]:
-        """What is read of a sentence: its known words, or the sentence where characters are read."""
+        """What is read of a sentence: its known words, or the sentence where characters are read.
+
+        A given caption is all or nothing, and it is an error where it is nothing, so it counts as known here.
+        """
+        if self.reads == "given":
+            return [plain(text)]
         if self.vocabulary is None:
             return [plain(text)] if set(plain(text)) & set(ALPHABET) else []
         return self.vocabulary.known(text, self.words if limit is None else limit)
 
     def unknown(self, text: str) -> list[str]:
         """The words (or characters) of a sentence that are not known, and so have no say in the picture."""
+        if self.reads == "given":
+            return []
         return unknown_characters(text) if self.vocabulary is None else self.vocabulary.unknown(text)
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
         """B sentences -> TextFeatures. Raises UserError for a sentence of which nothing is known."""
-        device = next(self.text_encoder.parameters()).device
+        device = next(self.generator.parameters()).device
+        if self.reads == "given":
+            return sentence_alone(self.text_encoder(texts).to(device))
         if self.vocabulary is None:
             return self.text_encoder(encode_characters(texts).to(device))
         ids, is_pad = encode_captions(self.vocabulary, texts, self.words)
@@ -123,7 +153,8 @@ class Painter(nn.Module):
             raise ValueError(f"{len(texts)} texts and {len(seeds)} seeds: as many of each were expected")
         text = self.encode(texts)
         noise, epsilon = (part.to(text.sentence.device) for part in draw_noise(seeds, self.config))
-        painting = self.generator(noise, epsilon, text)
+        with torch.autocast(noise.device.type, torch.bfloat16, enabled=self.bf16):
+            painting = self.generator(noise, epsilon, text)
         return Paintings(painting.images, painting.attention, [self.known(t) for t in texts])
 
 
@@ -137,8 +168,10 @@ def draw_noise(seeds: Sequence[int], config: Any) -> tuple[Tensor, Tensor]:
     return noise, epsilon
 
 
-def painter_of(generator: nn.Module, encoder: Damsm | CharEncoder) -> Painter:
+def painter_of(generator: nn.Module, encoder: Damsm | CharEncoder | GivenSentences) -> Painter:
     """A painter that shares a generator and the text encoder of the model that it was trained with."""
+    if isinstance(encoder, GivenSentences):
+        return Painter(generator, encoder).eval()
     if isinstance(encoder, CharEncoder):
         return Painter(generator, encoder.text_encoder).eval()
     return Painter(generator, encoder.text_encoder, encoder.vocabulary, encoder.config.words).eval()

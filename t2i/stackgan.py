@@ -1,11 +1,10 @@
 """StackGAN (Zhang et al., ICCV 2017): Stage I sketches 64 px, Stage II paints 256 px over a frozen Stage I.
 
-The file reads downward: configuration, blocks, generator, discriminators, losses, the names in the authors'
-checkpoints. The networks are those of the authors' PyTorch code; their TensorFlow code, behind the paper's numbers
-on birds, has residual blocks in Stage I too, lets the discriminator compress the sentence itself and averages four
-captions. Where this differs from the PyTorch code: both stages share one draw of the conditioning augmentation
-unless two are given, the losses take logits, and the discriminator's weights take no gradient in the generator's
-step.
+The file reads downward: configuration, blocks, generator, discriminators, losses. The networks are those of the
+authors' PyTorch code; their TensorFlow code, behind the paper's numbers on birds, has residual blocks in Stage I too,
+lets the discriminator compress the sentence itself and averages four captions. Where this differs from the PyTorch
+code: both stages share one draw of the conditioning augmentation unless two are given, the losses take logits, and
+the discriminator's weights take no gradient in the generator's step.
 """
 
 from dataclasses import dataclass
@@ -282,29 +281,3 @@ def generator_loss(
         adversarial = adversarial + says(D.judge(features), True)
     kl = kl_divergence(painting.mean, painting.log_var)
     return adversarial + config.kl_weight * kl, {"g": adversarial, "kl": kl}
-
-
-# ---- names in the authors' checkpoints ----
-
-_OF_BOTH_STAGES = (
-    ("ca_net.fc", "augment.linear"),
-    *((f"upsample{i + 1}.{j + 1}", f"up.{i}.{j}") for i in range(4) for j in range(2)),
-    ("img.0", "to_image"),
-)
-
-# Theirs and ours of every module, # for the same number in both; the first pair that fits a whole name holds. The
-# network's name stands before the keys of its file, but for those in Stage II's file that begin with STAGE1_G. already.
-ORIGINAL_KEYS = (
-    *((f"STAGE1_G.{theirs}", f"generator.first.{ours}") for theirs, ours in _OF_BOTH_STAGES),
-    ("STAGE1_G.fc.0", "generator.first.project"),
-    ("STAGE1_G.fc.1", "generator.first.norm"),
-    *((f"STAGE2_G.{theirs}", f"generator.second.{ours}") for theirs, ours in _OF_BOTH_STAGES),
-    ("STAGE2_G.encoder.#", "generator.second.encoder.#"),
-    ("STAGE2_G.hr_joint.#", "generator.second.merge.#"),
-    ("STAGE2_G.residual.#.block.#", "generator.second.residual.#.block.#"),
-    ("netD.encode_img.#", "discriminators.0.trunk.#"),
-    ("netD.get_cond_logits.outlogits.0", "discriminators.0.joint.0"),
-    ("netD.get_cond_logits.outlogits.1", "discriminators.0.joint.1"),
-    ("netD.get_cond_logits.outlogits.3", "discriminators.0.conditional"),
-    ("netD.get_uncond_logits.outlogits.0", "discriminators.0.unconditional"),
-)

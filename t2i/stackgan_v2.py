@@ -1,6 +1,6 @@
 """StackGAN-v2 (Zhang et al., TPAMI 2018): one tree that paints 64, 128 and 256 px, all of them judged at once.
 
-The file reads downward: configuration, generator, discriminators, losses, the names in the authors' checkpoints.
+The file reads downward: configuration, generator, discriminators, losses.
 Where it differs from their code: mismatched pictures are the batch's own instead of further ones from the data set,
 the losses take logits, and the discriminators' weights take no gradient in the generator's step.
 """
@@ -221,44 +221,3 @@ def generator_loss(
         logs["colour"] = colour_loss(painting.images)
         loss = loss + config.colour_weight * logs["colour"]
     return loss, logs
-
-
-# ---- names in the authors' checkpoints ----
-
-_DEEPER = (  # discriminator, its block beyond the fourth convolution, that block's place in our trunk
-    (1, "s32", 11), (1, "s32_1", 14),
-    (2, "s32", 11), (2, "s64", 14), (2, "s64_1", 17), (2, "s64_2", 20),
-)  # fmt: skip
-
-# Theirs and ours of every module, # for the same number in both; the first pair that fits a whole name holds. The
-# network's name stands before the keys of its file, where theirs begin with "module.", which is to be left out.
-ORIGINAL_KEYS = (
-    ("netG.ca_net.fc", "generator.augment.linear"),
-    ("netG.h_net1.fc.0", "generator.first.project"),
-    ("netG.h_net1.fc.1", "generator.first.norm"),
-    *(
-        (f"netG.h_net1.upsample{i + 1}.{j + 1}", f"generator.first.up.{i}.{j}")
-        for i in range(4)
-        for j in range(2)
-    ),
-    *(
-        (f"netG.h_net{i + 2}.{theirs}", f"generator.next.{i}.{ours}")
-        for i in range(2)
-        for theirs, ours in (
-            ("jointConv.#", "joint.#"),
-            ("residual.#.block.#", "residual.#.block.#"),
-            ("upsample.1", "up.0"),
-            ("upsample.2", "up.1"),
-        )
-    ),
-    *((f"netG.img_net{i + 1}.img.0", f"generator.to_image.{i}") for i in range(3)),
-    *(
-        (f"netD{i}.img_code_{block}.{j}", f"discriminators.{i}.trunk.{place + j}")
-        for i, block, place in _DEEPER
-        for j in range(2)
-    ),
-    ("netD#.img_code_s16.#", "discriminators.#.trunk.#"),
-    ("netD#.jointConv.#", "discriminators.#.joint.#"),
-    ("netD#.logits.0", "discriminators.#.conditional"),
-    ("netD#.uncond_logits.0", "discriminators.#.unconditional"),
-)

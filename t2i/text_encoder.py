@@ -1,4 +1,4 @@
-"""The bidirectional LSTM that turns a caption into word and sentence features (AttnGAN, section 3.1)."""
+"""The bidirectional LSTM (or GRU) that turns a caption into word and sentence features (AttnGAN, section 3.1)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -47,10 +47,11 @@ def encode_captions(vocabulary: Vocabulary, texts: Sequence[str], limit: int) ->
 
 
 SENTENCES = ("last", "mean")
+RNNS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class TextEncoder(nn.Module):
-    """Embedding, dropout, one bidirectional LSTM."""
+    """Embedding, dropout, one bidirectional recurrent layer."""
 
     def __init__(
         self,
@@ -59,25 +60,30 @@ class TextEncoder(nn.Module):
         word_width: int = 300,
         dropout: float = 0.5,
         sentence: str = "last",
+        rnn: str = "lstm",
     ):
         """embedding: E, both directions together; sentence: "last", the two final hidden states (the paper), or
-        "mean" of the words' features, brought to unit variance, which loses none of many named parts."""
+        "mean" of the words' features, brought to unit variance, which loses none of many named parts;
+        rnn: "lstm" (the paper) or "gru"."""
         super().__init__()
-        if sentence not in SENTENCES:
-            raise UserError(f'sentence="{sentence}" is unknown; choose one of {", ".join(SENTENCES)}')
-        self.sentence = sentence
+        for name, value, choices in (("sentence", sentence, SENTENCES), ("rnn", rnn, tuple(RNNS))):
+            if value not in choices:
+                raise UserError(f'{name}="{value}" is unknown; choose one of {", ".join(choices)}')
+        self.sentence, self.rnn, self.width = sentence, rnn, embedding
         self.embedding = nn.Embedding(vocabulary_size, word_width)
         self.dropout = nn.Dropout(dropout)
-        self.lstm = nn.LSTM(word_width, embedding // 2, batch_first=True, bidirectional=True)
+        # the module is named after its kind
+        self.add_module(rnn, RNNS[rnn](word_width, embedding // 2, batch_first=True, bidirectional=True))
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
 
     def forward(self, ids: Tensor, is_pad: Tensor) -> TextFeatures:
         """ids (B, L), is_pad (B, L), padding only at the end -> TextFeatures; word features are 0 at padding."""
-        with torch.autocast(ids.device.type, enabled=False):  # the LSTM is small, and exact in float32
+        with torch.autocast(ids.device.type, enabled=False):  # the layer is small, and exact in float32
             embedded = self.dropout(self.embedding(ids))  # (B, L, word_width)
             lengths = (~is_pad).sum(1).cpu()
             packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-            outputs, (hidden, _) = self.lstm(packed)
+            outputs, state = self.get_submodule(self.rnn)(packed)
+            hidden = state[0] if self.rnn == "lstm" else state
             words, _ = pad_packed_sequence(outputs, batch_first=True, total_length=ids.shape[1])  # (B, L, E)
             if self.sentence == "mean":
                 # DAMSM sees directions only; the generator's noise is of unit variance, so let the sentence be too

@@ -11,7 +11,6 @@ from t2i.attngan import (
     AttnGanConfig,
     Discriminator,
     Generator,
-    WordAttention,
     build_discriminators,
     discriminator_loss,
     generator_loss,
@@ -111,21 +110,6 @@ def test_a_cap_keeps_the_largest_discriminator_small():
         features = D.features(torch.empty(2, 3, 512, 512))
     assert features.shape == (2, 512, 4, 4)
     assert sum(p.numel() for p in D.parameters()) < 30_000_000
-
-
-def test_attention_is_the_corrected_original(realdata: Path):
-    """Golden tensors of the original module with its mask put right, float64."""
-    from safetensors.torch import load_file
-
-    path = realdata.parent / "golden" / "attngan_attention.safetensors"
-    if not path.exists():
-        pytest.skip(f"no golden tensors at {path}")
-    t = load_file(path)
-    module = WordAttention(16, 8).double()
-    module.to_key.weight.data = t["param/conv_context.weight"].flatten(1)
-    context, attention = module(t["in/input"], t["in/context"].transpose(1, 2), t["in/mask"])
-    torch.testing.assert_close(context, t["corrected/out/weighted"], rtol=0, atol=1e-9)
-    torch.testing.assert_close(attention, t["corrected/out/attn"], rtol=0, atol=1e-9)
 
 
 def test_a_picture_is_the_same_alone_in_a_batch_and_padded():

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from data.embeddings import read_embeddings
+import train_encoder
+from data.embeddings import read_embeddings, read_sentences
+from data.sampling import distinct_at, indices_at
 from storage.errors import UserError
 from t2i.attngan import AttnGanConfig
 from t2i.attngan import Generator as AttnGenerator
@@ -26,6 +29,7 @@ from t2i.char_cnn_rnn import (
     joint_embedding_loss,
     unknown_characters,
 )
+from t2i.encoders import load_encoder
 
 TEXTS = [
     "a red bird",
@@ -162,6 +166,22 @@ def test_joint_embedding_loss_has_its_numerical_gradient():
     assert torch.autograd.gradcheck(lambda a, b: joint_embedding_loss(a, b, ids), (v, t), eps=1e-7, atol=1e-6)
 
 
+def test_sentences_without_a_picture_are_told_apart_by_the_pictures_only():
+    v, t = pairs()
+    more = torch.randn(2, 3, dtype=torch.float64)
+    expected = float(joint_embedding_loss(v, t))
+    for i in range(5):
+        expected += sum(max(0.0, 1.0 + float(v[i] @ other) - float(v[i] @ t[i])) / 25 for other in more)
+    assert float(joint_embedding_loss(v, torch.cat([t, more]))) == pytest.approx(expected, rel=1e-12)
+
+
+def test_joint_embedding_loss_is_exact_under_autocast():
+    v, t = (x.float() for x in pairs(E=64))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = joint_embedding_loss(v, t)
+    assert torch.equal(cast, joint_embedding_loss(v, t))
+
+
 def test_pairs_that_lead_by_the_margin_cost_nothing():
     assert float(joint_embedding_loss(torch.eye(3), torch.eye(3))) == 0
     assert float(joint_embedding_loss(torch.eye(3), torch.eye(3), margin=2.0)) == pytest.approx(2 * 6 / 9)
@@ -251,6 +271,77 @@ def test_impossible_settings_are_named(changes, message):
     assert str(caught.value) == message
 
 
+# ---- training ----
+
+
+def train(monkeypatch, world: Path, runs: Path, name: str, *more: str) -> Path:
+    """A few steps of a narrow encoder by train_encoder.py; the run's folder."""
+    words = [
+        "encoder=char_cnn_rnn", "encoder.embedding=16", "encoder.first_width=8", "encoder.width=16",
+        "encoder.image_width=4", "encoder.image_size=32", "batch=8", f"data.root={world / 'painted_birds'}",
+        f"data.cache={runs / 'cache'}", f"run.root={runs}", f"run.name={name}", "run.steps=4", "run.log_every=1",
+        "run.sample_every=3", "run.threads=1", "run.device=cpu", *more,
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["train_encoder.py", *words])
+    train_encoder.main()
+    return runs / name
+
+
+def test_a_trained_encoder_is_saved_and_goes_on_as_if_never_stopped(tiny_world, tmp_path, monkeypatch):
+    whole = train(monkeypatch, tiny_world, tmp_path, "whole")
+    train(monkeypatch, tiny_world, tmp_path, "halved", "run.steps=2")
+    halved = train(monkeypatch, tiny_world, tmp_path, "halved")
+    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (whole, halved)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    weights = [(run / "model" / "model.safetensors").read_bytes() for run in (whole, halved)]
+    assert weights[0] == weights[1]
+
+    lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [0, 1, 2, 3]
+    assert [line["step"] for line in lines if "r_precision" in line] == [2, 3]
+    model = load_encoder(whole / "model")
+    assert isinstance(model, CharEncoder) and model.training_info["batch"] == 8
+    assert model.encode_texts(["a text of any words"]).sentence.shape == (1, 16)
+    card = (whole / "model" / "README.md").read_text()
+    assert card.startswith("# char-CNN-RNN") and "201 characters" in card
+    config = (whole / "config.yaml").read_text()
+    with pytest.raises(UserError, match="encoder.form .icml then, cvpr now."):
+        train(monkeypatch, tiny_world, tmp_path, "whole", "encoder.form=cvpr")
+    assert (whole / "config.yaml").read_text() == config
+
+
+def test_it_is_told_from_wrong_captions_and_wants_pictures(tiny_world, tmp_path, monkeypatch):
+    losses = []
+    for wrong in (0, 2):
+        run = train(
+            monkeypatch, tiny_world, tmp_path, f"wrong{wrong}", f"wrong_captions={wrong}", "run.steps=1"
+        )
+        losses.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["loss"])
+    assert losses[1] > losses[0] + 1  # two of them for each of 8 right ones, a margin of 1 each, over 64
+    with pytest.raises(UserError, match="set embedding to their width, or pictures=light to encode pictures"):
+        train(monkeypatch, tiny_world, tmp_path, "given", "encoder.pictures=given")
+
+
+def test_a_batch_has_no_two_pictures_of_a_class_where_there_are_enough():
+    class_ids = np.repeat(np.arange(50), 4) * 7
+    seen: set[int] = set()
+    for step in range(40):
+        items = distinct_at(step, 40, class_ids, seed=3)
+        assert len(set(class_ids[items])) == 40
+        np.testing.assert_array_equal(items, distinct_at(step, 40, class_ids, seed=3))
+        seen |= set(items.tolist())
+    assert seen == set(range(200))
+    assert not np.array_equal(distinct_at(0, 40, class_ids, 3), distinct_at(1, 40, class_ids, 3))
+    np.testing.assert_array_equal(distinct_at(5, 60, class_ids, 3), indices_at(5, 60, 200, 3))
+
+
+def test_the_rate_falls_by_a_fiftieth_every_epoch():
+    rate = train_encoder.METHODS[CharEncoder].rate
+    assert [rate(step, 30_000, 150) for step in (0, 149, 150, 29_999)] == pytest.approx(
+        [1, 1, 0.98, 0.98**199]
+    )
+
+
 # ---- the published features ----
 
 NAMES = ["001.A/a_1", "001.A/a_2", "002.B/b_1"]
@@ -289,6 +380,22 @@ def test_features_that_python_2_wrote_are_read(tmp_path):
         )
     read = read_embeddings(folder_with(tmp_path, stream + b"e."), "train")
     np.testing.assert_array_equal(read, expected)
+
+
+def test_captions_come_with_their_features(tmp_path):
+    folder_with(tmp_path, list(features()))
+    (tmp_path / "train").rename(tmp_path / "test")
+    folder_with(tmp_path, list(features()))
+    for name in NAMES[::2]:  # the second picture has no captions
+        path = tmp_path / "text" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{name} {i}\n" for i in range(10)))
+    texts, read = read_sentences(tmp_path)
+    assert texts == [f"{name} {i}" for name in (NAMES[0], NAMES[2]) for i in range(10)] * 2
+    np.testing.assert_array_equal(read, np.concatenate([features()[[0, 2]].reshape(-1, 1024)] * 2))
+    (tmp_path / "text").rename(tmp_path / "texts")
+    with pytest.raises(UserError, match="text has the captions of no train picture"):
+        read_sentences(tmp_path)
 
 
 def test_features_are_taken_by_name(tmp_path):

@@ -17,8 +17,13 @@ SCRIPTS = {
 PREFIX = {
     "parts": "train_classifier",
     "damsm": "train_encoder",
+    "char": "train_encoder",
     "recognizer": "train_asr",
     "attngan": "train_gan",
+    "attndcgan": "train_gan",
+    "stackgan": "train_gan",
+    "gan": "train_gan",
+    "dfgan": "train_gan",
 }
 
 
@@ -55,6 +60,28 @@ def test_a_misspelt_override_is_answered(override, answer):
     with pytest.raises(UserError, match=answer) as error:
         load_config("train_gan", schema("train_gan"), [override])
     assert "\n" not in str(error.value)
+
+
+def test_an_encoder_brings_its_authors_batch_and_rate_along():
+    char = load_config(
+        "train_encoder", schema("train_encoder"), ["encoder=char_cnn_rnn", "encoder.form=cvpr"]
+    )
+    damsm = load_config("train_encoder", schema("train_encoder"), [])
+    assert (char.batch, char.lr, char.clip, char.encoder.form) == (40, 7e-4, 0.0, "cvpr")
+    assert (damsm.batch, damsm.lr, damsm.clip, damsm.encoder.embedding) == (48, 2e-3, 0.25, 256)
+    as_given = ["encoder=char_cnn_rnn", "batch=7"]
+    assert load_config("train_encoder", schema("train_encoder"), as_given).batch == 7
+
+
+def test_a_group_of_one_script_is_a_key_of_another():
+    """`encoder` chooses a variant in train_encoder.py and names a folder in train_gan.py, in one process too."""
+    load_config("train_encoder", schema("train_encoder"), ["encoder=char_cnn_rnn"])
+    config = load_config("train_gan", schema("train_gan"), ["encoder=runs/some/model"])
+    assert config.encoder == "runs/some/model"
+    with pytest.raises(
+        UserError, match=r'encoder="char_cnn" does not exist \(did you mean "char_cnn_rnn"\?\)'
+    ):
+        load_config("train_encoder", schema("train_encoder"), ["encoder=char_cnn"])
 
 
 def test_a_dry_run_prints_every_key_and_stops(capsys):

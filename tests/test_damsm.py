@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from storage.errors import UserError
 from storage.model_folder import save_model
-from t2i.damsm import Damsm, DamsmConfig, damsm_loss, matching_loss, sentence_scores, word_scores
+from t2i.damsm import Damsm, DamsmConfig, damsm_loss, matching_loss, word_scores
 from t2i.text_encoder import SENTENCES, TextEncoder, TextFeatures, encode_captions, pad_captions
 from t2i.vocabulary import Vocabulary, tokens
 
@@ -109,37 +109,6 @@ def test_captions_without_a_picture_are_told_apart_by_the_pictures_only():
     left_out[0, 1] = left_out[1, 0] = -torch.inf
     torch.testing.assert_close(
         matching_loss(scores, same), F.cross_entropy(left_out, ids) + F.cross_entropy(left_out[:, :3].T, ids)
-    )
-
-
-@pytest.mark.parametrize("variant", ["nomask", "masked"])
-def test_losses_and_gradients_are_the_originals(realdata: Path, variant: str):
-    """Golden tensors of the original implementation, float64."""
-    from safetensors.torch import load_file
-
-    golden = realdata.parent / "golden"
-    if not golden.is_dir():
-        pytest.skip(f"no golden tensors at {golden}")
-    t = load_file(golden / "attngan_words_loss.safetensors")
-    ids = t["in/class_ids"] if variant == "masked" else torch.arange(5)
-    image = t["in/img_features"].clone().requires_grad_()  # (B, E, H, W)
-    words = t["in/words_emb"].clone().requires_grad_()  # (B, E, L)
-    is_pad = torch.arange(words.shape[2])[None] >= t["in/cap_lens"][:, None]
-    text = TextFeatures(words.transpose(1, 2), is_pad, torch.zeros(5, 16))
-    scores = 10 * word_scores(image.flatten(2).transpose(1, 2), text, 4.0, 5.0)
-    loss = matching_loss(scores, ids)
-    loss.backward()
-    expected = t[f"{variant}/loss/w_loss0"] + t[f"{variant}/loss/w_loss1"]
-    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
-    for name, grad in (("img_features", image.grad), ("words_emb", words.grad)):
-        wanted = t[f"{variant}/gradin/{name}"]
-        torch.testing.assert_close(grad, wanted, rtol=0, atol=1e-9 * float(wanted.abs().max()))
-
-    t = load_file(golden / "attngan_sent_loss.safetensors")
-    ids = t["in/class_ids"] if variant == "masked" else torch.arange(5)
-    loss = matching_loss(10 * sentence_scores(t["in/cnn_code"], t["in/rnn_code"]), ids)
-    torch.testing.assert_close(
-        loss, t[f"{variant}/loss/s_loss0"] + t[f"{variant}/loss/s_loss1"], rtol=1e-9, atol=0
     )
 
 

@@ -1,6 +1,5 @@
 """DF-GAN: the authors' tensors, sizes and names, one's own sentence, who takes gradients."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,15 +19,15 @@ from t2i.dfgan import (
     UpBlock,
     build_discriminators,
     discriminator_loss,
-    from_original,
     generator_loss,
     resolutions,
-    to_original,
 )
+from t2i.originals import names_of, renamed
 from t2i.painter import draw_noise
 from t2i.text_encoder import TextEncoder, TextFeatures, pad_captions
 from t2i.vocabulary import Vocabulary
 
+NAMES = names_of(DfGanConfig())
 SIZES = {"netG": 9_744_131, "netD": 6_619_206, "netC": 295_936}  # parameters of the authors' bird model
 CLOSE = {torch.float64: 1e-6, torch.float32: 2e-4}  # of a tensor's largest value
 # the golden generator's weights magnify rounding: in float32 the original's own order of operations is off by 1.6e-3
@@ -87,11 +86,11 @@ def read(folder: Path, module: str, dtype: torch.dtype, prefix: str = "") -> tup
     tensors = load_file(folder / f"dfgan_{module}.safetensors")
     networks = both_networks(tiny()).to(dtype)
     weights = {
-        from_original(prefix + key.removeprefix("param/")): value
+        renamed(prefix + key.removeprefix("param/"), NAMES): value
         for key, value in tensors.items()
         if key.startswith("param/")
     }
-    expected = {key for key in networks.state_dict() if to_original(key).startswith(prefix)}
+    expected = {key for key in networks.state_dict() if renamed(key, NAMES, back=True).startswith(prefix)}
     assert weights.keys() == expected
     networks.load_state_dict(weights, strict=False)
     if "in/x_u8" in tensors:
@@ -117,7 +116,7 @@ def check_gradients(
     networks: nn.ModuleDict, tensors: dict, where: str = "grad/", prefix: str = "", close: dict = CLOSE
 ) -> None:
     """Every gradient in the file."""
-    own = {to_original(key): p.grad for key, p in networks.named_parameters()}
+    own = {renamed(key, NAMES, back=True): p.grad for key, p in networks.named_parameters()}
     wanted = {prefix + k.removeprefix(where): v for k, v in tensors.items() if k.startswith(where)}
     assert wanted
     for key, gradient in wanted.items():
@@ -220,42 +219,13 @@ def test_the_generators_loss_is_the_originals(golden: Path, dtype: torch.dtype):
 # ---- sizes and names ----
 
 
-def own_shapes(config: DfGanConfig) -> dict[str, dict[str, list[int]]]:
-    """The shapes of ours under the originals' names, by network."""
-    with torch.device("meta"):
-        state = both_networks(config).state_dict()
-    shapes: dict[str, dict[str, list[int]]] = {name: {} for name in SIZES}
-    for key, value in state.items():
-        network, original = to_original(key).split(".", 1)
-        assert from_original(to_original(key)) == key
-        shapes[network][original] = list(value.shape)
-    return shapes
-
-
 def test_the_networks_have_the_published_sizes():
-    for network, shapes in own_shapes(DfGanConfig()).items():
-        assert sum(torch.Size(shape).numel() for shape in shapes.values()) == SIZES[network]
-
-
-def test_every_key_of_the_released_model_has_its_place(realdata: Path):
-    path = realdata.parent / "facts" / "checkpoints.json"
-    if not path.is_file():
-        pytest.skip(f"no list of the originals' keys at {path}")
-    networks = json.loads(path.read_text())["families"]["DF-GAN"]["networks"]
-    assert own_shapes(DfGanConfig()) == {name: network["keys"] for name, network in networks.items()}
-    assert {name: network["parameters"] for name, network in networks.items()} == SIZES
-    for name, network in networks.items():
-        for key in network["keys"]:
-            assert to_original(from_original(f"{name}.{key}")) == f"{name}.{key}"
-
-
-@pytest.mark.parametrize(
-    "key", ["netG.fc.", "netG.GBlocks.0.c3.weight", "netG.fc.weight.0", "xnetG.fc.weight"]
-)
-def test_a_key_of_another_model_is_named(key):
-    with pytest.raises(UserError, match=f'"{key}" is not a key of DF-GAN') as raised:
-        from_original(key)
-    assert "\n" not in str(raised.value)
+    with torch.device("meta"):
+        state = both_networks(DfGanConfig()).state_dict()
+    sizes = dict.fromkeys(SIZES, 0)
+    for key, value in state.items():
+        sizes[renamed(key, NAMES, back=True).split(".")[0]] += value.numel()
+    assert sizes == SIZES
 
 
 @pytest.mark.parametrize("size", [32, 64, 128, 256, 512])

@@ -1,18 +1,24 @@
 """One trainer and one painter serve every family: each trains, is saved, and paints from free text."""
 
+import json
+import pickle
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import evaluate
 import train_gan
+from pipeline import load_painter
 from storage.errors import UserError
-from storage.model_folder import save_model
+from storage.model_folder import save_discriminators, save_model
 from t2i.char_cnn_rnn import CharEncoder, CharEncoderConfig
 from t2i.encoders import load_encoder
 from t2i.families import FAMILIES, build_config, family_name, family_of
-from t2i.painter import Painter
+from t2i.painter import Painter, painter_of
 
 SMALL = {
     "attngan": ["gan.stages=1", "gan.width=4", "gan.discriminator_width=4"],
@@ -42,6 +48,37 @@ def test_a_family_trains_is_saved_and_paints(family, tiny_world, tmp_path, monke
     assert [image.shape for image in painting.images] == [(2, 3, side, side) for side in painter.resolutions]
     again = painter.paint(["a bird with black wings"], [2])
     torch.testing.assert_close(again.images[-1][0], painting.images[-1][1], rtol=0, atol=1e-4)
+    ready = load_painter(tmp_path / family / "model")  # BatchNorm folded away
+    assert (
+        not any(isinstance(m, torch.nn.BatchNorm2d) for m in ready.generator.modules())
+        or family == "gan_int_cls"
+    )
+    folded = ready.paint(["a red bird", "a bird with black wings"], [1, 2])
+    torch.testing.assert_close(folded.images[-1], painting.images[-1], rtol=0, atol=1e-4)
+    ready.bf16 = True
+    rounded = ready.paint(["a red bird", "a bird with black wings"], [1, 2])
+    assert 0 < (rounded.images[-1] - painting.images[-1]).abs().mean() < 0.05
+
+
+def test_a_training_starts_from_a_painter(tiny_world, tmp_path, monkeypatch):
+    """Of the same sizes, with the discriminators beside it; another encoder or size is refused."""
+    torch.manual_seed(0)
+    G = train_gan.FAMILIES["dfgan"](size=64, width=4, discriminator_width=4, embedding=16)
+    family = family_of(G)
+    first, second = (
+        torch.nn.ModuleList([family.Generator(G), family.build_discriminators(G)]) for _ in range(2)
+    )
+    encoder = load_encoder(tiny_world / "damsm")
+    painter_of(first[0], encoder).save(tmp_path / "painter", "# card", {"encoder": "abc"}, half=False)
+    save_discriminators(tmp_path / "painter", first[1].state_dict())
+    train_gan.start_from(str(tmp_path / "painter"), *second, "abc")
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(UserError, match="was trained with another text encoder"):
+        train_gan.start_from(str(tmp_path / "painter"), *second, "another")
+    G.width = 8
+    with pytest.raises(UserError, match=r"generator\.\S+ has shape .* was expected; choose the same sizes"):
+        train_gan.start_from(str(tmp_path / "painter"), family.Generator(G), second[1], "abc")
 
 
 def test_a_family_reads_characters_where_its_encoder_does(tiny_world, tmp_path, monkeypatch):
@@ -52,6 +89,62 @@ def test_a_family_reads_characters_where_its_encoder_does(tiny_world, tmp_path, 
     painting = painter.paint(["a zygodactylous bird of no known vocabulary"], [0])
     assert painting.tokens == [["a zygodactylous bird of no known vocabulary"]]
     assert painter.unknown("a bird ∑") == ["∑"]
+
+
+def test_a_family_paints_given_captions(tiny_world, tmp_path, monkeypatch, capsys):
+    """StackGAN's published features in place of an encoder: trained with, saved without, found again, or missed."""
+    source, root = tiny_world / "painted_birds", tmp_path / "birds"
+    captions = []
+    for split in ("train", "test"):
+        shutil.copytree(source / split, root / split)
+        names = pickle.loads((root / split / "filenames.pickle").read_bytes())
+        captions += [
+            (source / "text" / f"{name}.txt").read_text().splitlines()[i] for name in names for i in range(10)
+        ]
+    for part in ("CUB_200_2011", "text"):
+        (root / part).symlink_to(source / part)
+    of_text = {text: row for row, text in enumerate(captions)}
+    table = np.random.default_rng(0).standard_normal((len(captions), 1024)).astype(np.float32)
+    features = table[[of_text[text] for text in captions]].reshape(-1, 10, 1024)
+    for split, part in (("train", features[:24]), ("test", features[24:])):
+        (root / split / "char-CNN-RNN-embeddings.pickle").write_bytes(pickle.dumps(list(part), protocol=2))
+
+    unread = train(monkeypatch, tiny_world, tmp_path, "stackgan", root)
+    folder = tmp_path / "stackgan" / "model"
+    assert unread.config.embedding == 1024
+    assert (folder / "model.safetensors").stat().st_size < table.nbytes  # the features are not stored
+    assert not any("text_encoder" in key for key in unread.state_dict())
+    painter = load_painter(folder)
+    assert torch.equal(painter.encode(captions[-2:]).sentence, torch.from_numpy(features[-1, -2:]))
+    assert torch.equal(painter.encode([captions[0].upper()]).sentence[0], torch.from_numpy(features[0, 0]))
+    assert not torch.equal(*painter.paint([captions[0], captions[-1]], [0, 0]).images[-1])
+    for model in (painter, unread):
+        with pytest.raises(
+            UserError, match='"a bird of no caption" has no given feature: .* train an encoder'
+        ) as error:
+            model.paint(["a bird of no caption"], [0])
+        assert "\n" not in str(error.value)
+
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    words = [
+        "--metric", "r_precision", "--json", "--samples", "150", "--data", root, "--model", folder, "--root", tmp_path,
+        "--encoder", tiny_world / "damsm", "--out", tmp_path / "results", "--device", "cpu",
+    ]  # fmt: skip
+    assert evaluate.main(list(map(str, words))) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["protocol"]["samples"] == 150 and found["protocol"]["texts without a known word"] == 0
+
+    (root / "test" / "char-CNN-RNN-embeddings.pickle").unlink()
+    with pytest.raises(
+        UserError, match="no .*test/char-CNN-RNN-embeddings.pickle; take it from StackGAN's data"
+    ):
+        load_painter(folder)
+    shutil.rmtree(root / "train")
+    with pytest.raises(
+        UserError, match="model paints captions from the features given in .*restore that folder"
+    ) as error:
+        load_painter(folder)
+    assert "\n" not in str(error.value)
 
 
 def test_a_family_is_the_file_of_its_configuration():

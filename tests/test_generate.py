@@ -22,7 +22,7 @@ from asr.tokenizer import CharacterTokenizer
 from storage.errors import UserError
 from t2i.attngan import AttnGanConfig, Generator
 from t2i.damsm import Damsm, DamsmConfig
-from t2i.painter import Painter, painter_of
+from t2i.painter import painter_of
 from t2i.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,7 +179,7 @@ def test_many_seeds_are_painted_in_parts_that_do_not_show(models: Path, monkeypa
 
 def test_models_loaded_without_initial_weights_are_the_same(models: Path):
     model = pipeline.SpeechToImage.load(models / "recognizer", models / "painter")
-    pairs = [(model.painter, Painter.load(models / "painter"))]
+    pairs = [(model.painter, pipeline.load_painter(models / "painter"))]
     pairs.append((model.recognizer.model, Recognizer.load(models / "recognizer").model))
     for fast, plain in pairs:
         for (name, a), (_, b) in zip(fast.state_dict().items(), plain.state_dict().items(), strict=True):

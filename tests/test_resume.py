@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +108,10 @@ def test_another_configuration_is_refused(root: Path, tiny_world: Path, tmp_path
     again = subprocess.run([*words, "width=8"], capture_output=True, text=True)
     assert again.returncode == 2
     assert again.stderr.startswith("error: ") and "width (4 then, 8 now)" in again.stderr
+    path = tmp_path / "run" / "config.yaml"  # as an older code left it, which did not know this key
+    path.write_text(re.sub(r"^lr: .*\n", "", path.read_text(), flags=re.MULTILINE))
+    again = subprocess.run([*words, "lr=0.5"], capture_output=True, text=True)
+    assert again.returncode == 2 and "lr (" in again.stderr
     complete = subprocess.run(words, capture_output=True, text=True)
     assert complete.returncode == 0 and "is complete (12 steps)" in complete.stdout
 

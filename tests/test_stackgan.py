@@ -1,17 +1,16 @@
 """StackGAN and StackGAN-v2: the originals' values, sizes and names; who learns in which step, and from what."""
 
-import json
-import re
-from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 import torch
+from golden import DTYPES, Golden, probe
 from torch import Tensor, nn
 
 from storage.errors import UserError
 from t2i import stackgan, stackgan_v2
 from t2i.blocks import Painting
+from t2i.originals import names_of
 from t2i.stackgan import StackGanConfig
 from t2i.stackgan_v2 import StackGanV2Config
 from t2i.text_encoder import TextFeatures
@@ -22,8 +21,6 @@ FAMILIES = {
     "stage 2": (stackgan, StackGanConfig(stage=2, **TINY)),
     "v2": (stackgan_v2, StackGanV2Config(colour_weight=50.0, **TINY)),
 }
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4}  # of a tensor's largest value
-DTYPES = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 
 
 def some_text(count: int, dtype: torch.dtype = torch.float32, sentence: Tensor | None = None) -> TextFeatures:
@@ -40,113 +37,13 @@ def some_real(config, count: int) -> tuple[Tensor, ...]:
 # ---- what the authors' code computes ----
 
 
-def renamed(key: str, pairs, back: bool = False) -> str:
-    """The other name of a state dict's key, or of ours with `back`, by the first pair that fits it whole."""
-    for theirs, ours in pairs:
-        old, new = (ours, theirs) if back else (theirs, ours)
-        pattern = r"(\d+)".join(map(re.escape, old.split("#")))
-        if match := re.fullmatch(pattern + r"(\.\w+)", key):
-            *numbers, leaf = match.groups()
-            parts = zip_longest(new.split("#"), numbers, fillvalue="")
-            return "".join(map("".join, parts)) + leaf
-    raise KeyError(key)
-
-
-def full_name(network: str, key: str) -> str:
-    """A key of an authors' file with its network's name; Stage II's file names its Stage I itself."""
-    return key if key.startswith("STAGE1_G.") else f"{network}.{key}"
-
-
-class Golden:
-    """One file of golden tensors, with the model that its parameters were given to.
-
-    model: {"generator": ..., "discriminators": ...} of ours; network: the authors' name of the one in the file.
-    """
-
-    def __init__(self, realdata: Path, name: str, dtype: torch.dtype):
-        from safetensors import safe_open
-
-        path = realdata.parent / "golden" / f"{name}.safetensors"
-        if not path.exists():
-            pytest.skip(f"no golden tensors at {path}")
-        with safe_open(path, "pt") as file:
-            self.sizes = json.loads(file.metadata()["config"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        self.tensors = {k: t.to(dtype) if t.is_floating_point() else t for k, t in tensors.items()}
-        self.dtype, self.worst = dtype, 0.0
-
-    def config(self, kind: type, **changes):
-        """Ours of the sizes that the file was made with."""
-        names = {"width": "GF_DIM", "discriminator_width": "DF_DIM", "embedding": "TEXT_DIMENSION"}
-        names |= {"noise": "Z_DIM", "residual_blocks": "R_NUM"}
-        condition = self.sizes.get("CONDITION_DIM", self.sizes.get("EMBEDDING_DIM"))
-        sizes = {ours: self.sizes[theirs] for ours, theirs in names.items()}
-        return kind(condition=condition, **(sizes | changes))
-
-    def load(self, model: nn.ModuleDict, pairs, network: str, stored: str = "param/") -> None:
-        """The parameters under `stored` into `model`; afterwards names are theirs of `network`."""
-        model.to(self.dtype)
-        self.model = model
-        self.ours = lambda key: renamed(full_name(network, key), pairs)
-        found = {k.removeprefix(stored): t for k, t in self.tensors.items() if k.startswith(stored)}
-        missing, unexpected = model.load_state_dict(
-            {self.ours(key): value.clone() for key, value in found.items()}, strict=False
-        )
-        part = re.match(r"(generator|discriminators\.\d)\.", self.ours(next(iter(found))))[0]
-        assert not unexpected and not [key for key in missing if key.startswith(part)]
-
-    def image(self, name: str, side: int) -> Tensor:
-        """A stored picture (B, 3, side, side) in [-1, 1], enlarged where a smaller one is stored."""
-        small = next(t for k, t in self.tensors.items() if re.fullmatch(rf"in/{name}(_base32)?_u8", k))
-        image = small.to(torch.float64) / 127.5 - 1
-        times = side // image.shape[-1]
-        return image.repeat_interleave(times, 2).repeat_interleave(times, 3).to(self.dtype)
-
-    def input(self, name: str) -> Tensor:
-        return self.tensors[f"in/{name}"].clone().requires_grad_()
-
-    def compare(self, prefix: str, values: dict[str, Tensor], without: tuple[str, ...] = ()) -> None:
-        """Every stored tensor under `prefix` against `values` and the model's gradients and buffers."""
-        parameters, state = dict(self.model.named_parameters()), self.model.state_dict()
-        keys = [key for key in self.tensors if key.startswith(prefix)]
-        assert keys
-        for key in keys:
-            name = key.removeprefix(prefix)
-            kind, _, of = name.partition("/")
-            thinned = re.fullmatch(r"(.+)_s(\d+)", name)
-            if name in without:
-                continue
-            if kind == "grad":
-                found = parameters[self.ours(of)].grad
-            elif kind == "buffer_after":
-                found = state[self.ours(of)]
-            elif name.endswith("_moments"):
-                complete = values[name.removesuffix("_moments")]
-                found = torch.stack([complete.mean((2, 3)), complete.square().mean((2, 3))], dim=-1)
-            elif thinned and name not in values:
-                step = int(thinned[2])
-                found = values[thinned[1]][..., ::step, ::step]
-            else:
-                found = values[name]
-            self.close(key, found.detach(), self.tensors[key])
-
-    def close(self, key: str, found: Tensor, wanted: Tensor) -> None:
-        assert found.shape == wanted.shape, key
-        if not wanted.is_floating_point():
-            assert torch.equal(found, wanted), key
-            return
-        error = float((found - wanted).abs().max() / wanted.abs().max())
-        self.worst = max(self.worst, error)
-        assert error <= TOLERANCE[self.dtype], f"{key} differs by {error:.1e} of its largest value"
-
-
-def probe(outputs: list[Tensor]) -> Tensor:
-    """The scalar whose gradients are stored: sum over outputs of mean_i(cos(0.37 i) out_i)."""
-    total = torch.zeros((), dtype=outputs[0].dtype)
-    for output in outputs:
-        weight = torch.cos(0.37 * torch.arange(output.numel(), dtype=torch.float64)).to(output.dtype)
-        total = total + (weight * output.flatten()).mean()
-    return total
+def sizes(golden: Golden, kind: type, **changes):
+    """The configuration that a file was made with."""
+    names = {"width": "GF_DIM", "discriminator_width": "DF_DIM", "embedding": "TEXT_DIMENSION"}
+    names |= {"noise": "Z_DIM", "residual_blocks": "R_NUM"}
+    condition = golden.sizes.get("CONDITION_DIM", golden.sizes.get("EMBEDDING_DIM"))
+    values = {ours: golden.sizes[theirs] for ours, theirs in names.items()}
+    return kind(condition=condition, **(values | changes))
 
 
 @DTYPES
@@ -158,15 +55,15 @@ def probe(outputs: list[Tensor]) -> Tensor:
 def test_generators_are_the_originals(realdata: Path, name: str, network: str, mode: str, dtype: torch.dtype):
     golden = Golden(realdata, name, dtype)
     if network == "netG":
-        module, config = stackgan_v2, golden.config(StackGanV2Config)
+        module, config = stackgan_v2, sizes(golden, StackGanV2Config)
         images, noise, draws = ("fake1", "fake2", "fake3"), golden.input("z_code"), ["eps"]
     else:
         stage = int(network[5])
-        module, config = stackgan, golden.config(StackGanConfig, stage=stage)
+        module, config = stackgan, sizes(golden, StackGanConfig, stage=stage)
         images = ("fake_img",) if stage == 1 else ("stage1_img", "fake_img")
         noise, draws = golden.input("noise"), ["eps"] if stage == 1 else ["eps_stage1", "eps_stage2"]
     model = nn.ModuleDict({"generator": module.Generator(config)}).train(mode == "train")
-    golden.load(model, module.ORIGINAL_KEYS, network)
+    golden.load(model, names_of(config), network)
     sentence = golden.input("text_embedding")
     epsilon = torch.cat([golden.input(draw) for draw in draws], dim=1)
     painting = model["generator"](noise, epsilon, some_text(3, sentence=sentence))
@@ -198,11 +95,11 @@ def test_discriminators_are_the_originals(
 ):
     golden = Golden(realdata, name, dtype)
     if "v2" in name:
-        module, config, i = stackgan_v2, golden.config(StackGanV2Config), side // 128
+        module, config, i = stackgan_v2, sizes(golden, StackGanV2Config), side // 128
     else:
-        module, config, i = stackgan, golden.config(StackGanConfig, stage=1 if side == 64 else 2), 0
+        module, config, i = stackgan, sizes(golden, StackGanConfig, stage=1 if side == 64 else 2), 0
     model = nn.ModuleDict({"discriminators": module.build_discriminators(config)}).train(mode == "train")
-    golden.load(model, module.ORIGINAL_KEYS, f"netD{i}" if "v2" in name else "netD")
+    golden.load(model, names_of(config), f"netD{i}" if "v2" in name else "netD")
     D = model["discriminators"][i]
     x, code = golden.image("x", side).requires_grad_(), golden.input("c_code")
     features = D.features(x)
@@ -222,9 +119,9 @@ def test_discriminators_are_the_originals(
 @pytest.mark.parametrize("stage", [1, 2])
 def test_stackgan_losses_are_the_originals(realdata: Path, stage: int, dtype: torch.dtype):
     golden = Golden(realdata, f"stackgan_losses_stage{stage}", dtype)
-    config = golden.config(StackGanConfig, stage=stage)
+    config = sizes(golden, StackGanConfig, stage=stage)
     model = nn.ModuleDict({"discriminators": stackgan.build_discriminators(config)})
-    golden.load(model, stackgan.ORIGINAL_KEYS, "netD")
+    golden.load(model, names_of(config), "netD")
     sides = stackgan.resolutions(config)
     real, fake = (tuple(golden.image(name, s).requires_grad_() for s in sides) for name in ("real", "fake"))
     mean, log_var = golden.input("mu"), golden.input("logvar")
@@ -238,7 +135,7 @@ def test_stackgan_losses_are_the_originals(realdata: Path, stage: int, dtype: to
     parts = ("loss/errD_real", "loss/errD_wrong", "loss/errD_fake")  # errD is made of them
     golden.compare("D/", {"loss/errD": loss}, without=parts)
 
-    golden.load(model, stackgan.ORIGINAL_KEYS, "netD")
+    golden.load(model, names_of(config), "netD")
     painting = Painting(fake, (), mean, log_var)
     ids = torch.arange(3)
     loss, logs = stackgan.generator_loss(model["discriminators"], painting, text, ids, None, config)
@@ -251,14 +148,14 @@ def test_stackgan_losses_are_the_originals(realdata: Path, stage: int, dtype: to
 @DTYPES
 def test_stackgan_v2_losses_are_the_originals(realdata: Path, dtype: torch.dtype):
     golden = Golden(realdata, "stackganv2_losses", dtype)
-    config = golden.config(StackGanV2Config)
+    config = sizes(golden, StackGanV2Config)
     sides = stackgan_v2.resolutions(config)
     Ds = stackgan_v2.build_discriminators(config)
     model = nn.ModuleDict({"discriminators": Ds})
     mean, log_var = golden.input("mu"), golden.input("logvar")
 
     def load(i: int) -> None:
-        golden.load(model, stackgan_v2.ORIGINAL_KEYS, f"netD{i}", stored=f"param/D{i}.")
+        golden.load(model, names_of(config), f"netD{i}", stored=f"param/D{i}.")
 
     for i, side in enumerate(sides):
         load(i)
@@ -323,36 +220,6 @@ def test_stackgan_v2_has_the_published_size():
     assert parameters(full_size(stackgan_v2, StackGanV2Config(), False)) == 21_239_696
     Ds = full_size(stackgan_v2, StackGanV2Config(), True)["discriminators"]
     assert [parameters(D) for D in Ds] == [5_723_906, 18_834_178, 71_269_122]
-
-
-@pytest.mark.parametrize(
-    "family, listed, network, module, config",
-    [
-        ("StackGAN", "STAGE1_G", "STAGE1_G", stackgan, StackGanConfig(stage=1)),
-        ("StackGAN", "STAGE1_D", "netD", stackgan, StackGanConfig(stage=1)),
-        ("StackGAN", "STAGE2_G", "STAGE2_G", stackgan, StackGanConfig(stage=2)),
-        ("StackGAN", "STAGE2_D", "netD", stackgan, StackGanConfig(stage=2)),
-        ("StackGAN-v2", "G_NET", "netG", stackgan_v2, StackGanV2Config()),
-        ("StackGAN-v2", "D_NET64", "netD0", stackgan_v2, StackGanV2Config()),
-        ("StackGAN-v2", "D_NET128", "netD1", stackgan_v2, StackGanV2Config()),
-        ("StackGAN-v2", "D_NET256", "netD2", stackgan_v2, StackGanV2Config()),
-    ],
-)
-def test_every_key_of_the_original_checkpoints_has_its_place(
-    realdata: Path, family, listed, network, module, config
-):
-    """All keys and shapes, and back again."""
-    path = realdata.parent / "facts" / "checkpoints.json"
-    if not path.exists():
-        pytest.skip(f"no list of the original checkpoints' keys at {path}")
-    theirs = json.loads(path.read_text())["families"][family]["networks"][listed]["keys"]
-    model = full_size(module, config, "D" in listed)
-    state = {key: list(value.shape) for key, value in model.state_dict().items()}
-    if network[-1].isdigit():
-        state = {k: shape for k, shape in state.items() if k.startswith(f"discriminators.{network[-1]}.")}
-    pairs = module.ORIGINAL_KEYS
-    assert {renamed(full_name(network, key), pairs): shape for key, shape in theirs.items()} == state
-    assert {renamed(key, pairs, back=True) for key in state} == {full_name(network, key) for key in theirs}
 
 
 # ---- what the contract promises ----

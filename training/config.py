@@ -6,6 +6,8 @@ configuration and stops, `--help` lists the groups.
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from storage.errors import UserError, suggest
@@ -41,37 +43,72 @@ class RunConfig:
 def load_config(script: str, schema: type[T], argv: list[str], description: str = "") -> T:
     """Compose configs/<script>.yaml with the overrides in `argv` into a `schema` dataclass.
 
-    `schema.variants`, where it has them, are the dataclasses that a key may hold, by name: `gan=dfgan gan.width=16`.
+    `schema.variants`, where it has them, are the dataclasses that a key may hold, by name: `gan=dfgan gan.width=16`;
+    `schema.defaults_with` is what the choice of one changes among the schema's own defaults, by its name.
     Raises UserError, with the nearest known name, for an unknown key, group, choice or a value of a wrong type.
     """
     variants: dict[str, dict[str, type]] = getattr(schema, "variants", {})
     if "-h" in argv or "--help" in argv:
         print(_help(script, description, _groups(variants)))
         sys.exit(0)
-    dry_run = "--dry-run" in argv
-    overrides = [word for word in argv if word != "--dry-run"]
+    overrides = [word for word in argv if word not in ("--dry-run", "--multirun", "-m")]
     for word in overrides:
         if "=" not in word:
             raise UserError(f'"{word}" is not of the form key=value; see {script}.py --help')
-    ConfigStore.instance().store(name=f"{script}_schema", node=schema)
-    for group, classes in variants.items():
-        for name, variant in classes.items():
-            ConfigStore.instance().store(group=group, name=name, node=variant)
-    try:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            composed = compose(script, overrides)
-        config = OmegaConf.to_object(composed)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(script, schema, variants, overrides, error)) from error
-    if dry_run:
+    if len(overrides) < len(argv) and "--dry-run" not in argv:
+        from training.sweep import sweep
+
+        sys.exit(sweep(overrides, lambda chosen: _composed(script, schema, variants, chosen).run.name))
+    composed = _composed(script, schema, variants, overrides)
+    if "--dry-run" in argv:
         print(OmegaConf.to_yaml(composed), end="")
         sys.exit(0)
-    return config  # type: ignore[return-value]
+    return OmegaConf.to_object(composed)  # type: ignore[return-value]
+
+
+def _composed(
+    script: str, schema: type, variants: dict[str, dict[str, type]], overrides: list[str]
+) -> DictConfig:
+    try:
+        with _registered(script, schema, variants), initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            composed = compose(script, overrides)
+        OmegaConf.to_object(composed)  # which checks the values
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(script, schema, variants, overrides, error)) from error
+    return composed
+
+
+@contextmanager
+def _registered(script: str, schema: type, variants: dict[str, dict[str, type]]) -> Iterator[None]:
+    """Hydra knows the schema and its variants, which are forgotten again: `encoder` is a group of one script only."""
+    store, defaults = ConfigStore.instance(), getattr(schema, "defaults_with", {})
+    before, store.repo = store.repo, dict(store.repo)
+    try:
+        store.store(name=f"{script}_schema", node=schema)
+        for group, classes in variants.items():
+            for name, variant in classes.items():
+                node = {group: variant, **defaults.get(name, {})}
+                store.store(group=group, name=name, node=node, package="_global_")
+        yield
+    finally:
+        store.repo = before
 
 
 def as_dict(config: Any) -> dict[str, Any]:
     """A dataclass as plain dictionaries, lists, strings and numbers (tuples become lists)."""
     return OmegaConf.to_container(OmegaConf.structured(config))  # type: ignore[return-value]
+
+
+def with_defaults(old: dict[str, Any], config: Any) -> dict[str, Any]:
+    """A stored configuration with every key that its dataclass has gained since, at its default."""
+    filled = dict(old)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value) and isinstance(old.get(field.name), dict):
+            filled[field.name] = with_defaults(old[field.name], value)
+        elif field.name not in old and field.default is not dataclasses.MISSING:
+            filled[field.name] = field.default
+    return filled
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
@@ -131,9 +168,13 @@ def _help(script: str, description: str, groups: dict[str, list[str]]) -> str:
     lines = [
         description.strip(),
         "",
-        f"usage: python {script}.py [group=choice ...] [key=value ...] [--dry-run]",
+        f"usage: python {script}.py [group=choice ...] [key=value ...] [--dry-run | --multirun]",
         "",
     ]
     lines += [f"  {group}: {', '.join(choices)}" for group, choices in groups.items()]
-    lines += ["", "--dry-run prints every key with its value and stops."]
+    lines += [
+        "",
+        "--dry-run prints every key with its value and stops; --multirun takes several values of a key,",
+    ]
+    lines += ["key=1,2,3, and trains one run for every combination."]
     return "\n".join(lines)

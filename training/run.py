@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from storage.errors import UserError
 from storage.files import make_folder, write_atomically, write_bytes, write_text
-from training.config import RunConfig, as_dict, differences
+from training.config import RunConfig, as_dict, differences, with_defaults
 from training.runtime import code_revision
 
 # What may change between a run and its continuation without changing what it computes
@@ -47,12 +47,13 @@ class Run:
                 run.save(step, model=model.state_dict(), ...)
     """
 
-    def __init__(self, config: Any, settings: RunConfig):
-        self.settings = settings
+    def __init__(self, config: Any, settings: RunConfig, writes: bool = True):
+        """writes: False for all but one of several processes that train together; they read the checkpoint only."""
+        self.settings, self.writes = settings, writes
         self.folder = make_folder(Path(settings.root) / settings.name)
         self.model_folder = self.folder / "model"
         self._config = as_dict(config)
-        self._refuse_another_config()
+        self._refuse_another_config(config)
         self._write_config()
         self._stop = False
 
@@ -63,12 +64,14 @@ class Run:
 
     # ---- configuration ----
 
-    def _refuse_another_config(self) -> None:
+    def _refuse_another_config(self, config: Any) -> None:
         path = self.folder / "config.yaml"
         if not path.exists():
             return
-        old = OmegaConf.to_container(OmegaConf.load(path))
-        changed = [d for d in differences(old, self._config) if not d.startswith(FREE_KEYS)]  # type: ignore[arg-type]
+        old: Any = OmegaConf.to_container(OmegaConf.load(path))
+        # what the code has learned since the run began must not end it: a new key's default is what was done before
+        changed = differences(with_defaults(old, config), self._config)
+        changed = [difference for difference in changed if not difference.startswith(FREE_KEYS)]
         if changed:
             raise UserError(
                 f"{self.folder} was started with another configuration: {', '.join(changed[:3])}; "
@@ -76,6 +79,8 @@ class Run:
             )
 
     def _write_config(self) -> None:
+        if not self.writes:
+            return
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._config)))
         started = {"command": " ".join(sys.argv), "commit": code_revision(), "torch": str(torch.__version__)}
         write_text(self.folder / "started.yaml", OmegaConf.to_yaml(OmegaConf.create(started)))
@@ -104,6 +109,8 @@ class Run:
 
     def save(self, step: int, **state: Any) -> None:
         """Write the checkpoint after `step` (0-based) is done; the previous one lives until this is whole."""
+        if not self.writes:
+            return
         state |= {"step": step + 1, "elapsed": self.elapsed}
         content = io.BytesIO()  # in memory first: torch hides the reason when its own writing fails
         torch.save(state, content)
@@ -112,7 +119,7 @@ class Run:
     def _forget_after(self, step: int) -> None:
         """Drop the measurements of steps that the checkpoint does not hold: they will be made again."""
         path = self.folder / "metrics.jsonl"
-        if path.exists():
+        if self.writes and path.exists():
             lines = path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] < step]
             if kept != lines:
@@ -128,13 +135,13 @@ class Run:
     def steps(self, state: dict[str, Any] | None) -> Iterator[int]:
         """The steps left to do, with a progress bar; a first Ctrl-C or SIGTERM ends between two steps."""
         first, total = (state["step"] if state else 0), self.settings.steps
-        if first:
+        if first and self.writes:
             print(f"{self.folder}: going on from step {first} of {total}", file=sys.stderr)
         quiet = not sys.stderr.isatty()
         before = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
         self._bar = tqdm(
             initial=first, total=total, desc=self.settings.name, unit="step", mininterval=30 if quiet else 0.5,
-            dynamic_ncols=not quiet, smoothing=0.05,
+            dynamic_ncols=not quiet, smoothing=0.05, disable=not self.writes,
         )  # fmt: skip
         try:
             for step in range(first, total):
@@ -181,20 +188,23 @@ class Run:
 
     def record(self, step: int, **scalars: float) -> None:
         """Write scalars of a step at once (a validation, say)."""
+        if not self.writes:
+            return
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
         for key, value in scalars.items():
             self._writer().add_scalar(key, value, step)
 
-    def image(self, step: int, name: str, picture: torch.Tensor) -> Path:
+    def image(self, step: int, name: str, picture: torch.Tensor) -> None:
         """Store a uint8 picture (3, H, W) under samples/ and in TensorBoard."""
+        if not self.writes:
+            return
         from torchvision.io import write_png
 
         make_folder(self.folder / "samples")
         path = self.folder / "samples" / f"{name}_{step + 1:06d}.png"
         write_atomically(path, lambda beside: write_png(picture.cpu(), str(beside)))
         self._writer().add_image(name, picture, step)
-        return path
 
     def _writer(self) -> SummaryWriter:
         if self._board is None:

@@ -21,3 +21,8 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 def linear_end(step: int, steps: int, share: float) -> float:
     """1, then falling to 0 over the last `share` of the steps."""
     return min(1.0, (steps - step) / max(share * steps, 1))
+
+
+def every_epoch(step: int, epoch: int, factor: float) -> float:
+    """1, multiplied by `factor` after every `epoch` steps; never for epoch = 0."""
+    return factor ** (step // epoch) if epoch else 1.0

@@ -1,0 +1,44 @@
+"""A trained generator made ready to paint: the same pictures with fewer operations."""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from t2i.blocks import UpConv
+
+
+def for_inference(generator: nn.Module) -> nn.Module:
+    """A copy in eval mode whose convolutions and linear layers carry the BatchNorm after them, and whose UpConvs are
+    transposed convolutions with a kernel that is made once; equal but for rounding."""
+    folded = copy.deepcopy(generator).eval()
+    for block in list(folded.modules()):  # layers are replaced on the way
+        if isinstance(getattr(block, "project", None), nn.Linear) and isinstance(
+            getattr(block, "norm", None), nn.BatchNorm1d
+        ):
+            block.project, block.norm = fuse_linear_bn_eval(block.project, block.norm), nn.Identity()  # type: ignore[arg-type, assignment]
+        if isinstance(block, nn.Sequential):
+            for i, (layer, norm) in enumerate(zip(block[:-1], block[1:], strict=True)):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    block[i], block[i + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    for block in list(folded.modules()):
+        for name, layer in list(block.named_children()):
+            if isinstance(layer, UpConv):
+                setattr(block, name, transposed(layer))
+    return folded.requires_grad_(False)
+
+
+def transposed(layer: UpConv) -> nn.ConvTranspose2d:
+    """The one transposed convolution that an UpConv is."""
+    has_bias = layer.bias is not None
+    weight = layer.kernel()  # (inputs, outputs, 4, 4)
+    same = nn.utils.skip_init(
+        nn.ConvTranspose2d, layer.in_channels, layer.out_channels, 4, 2, 1, bias=has_bias, dtype=weight.dtype,
+        device=weight.device,
+    )  # fmt: skip
+    with torch.no_grad():
+        same.weight.copy_(weight)
+        if layer.bias is not None:
+            same.bias.copy_(layer.bias)
+    return same

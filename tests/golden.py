@@ -1,0 +1,106 @@
+"""What the authors' code computed, and whether ours computes the same: the tensors of ../shared/golden."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from t2i.originals import Names, renamed
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4}  # of a tensor's largest value
+DTYPES = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+
+
+class Golden:
+    """One file of golden tensors, with the model that its parameters were given to.
+
+    model: {"generator": ..., "discriminators": ...} of ours; network: the authors' name of the one in the file.
+    """
+
+    def __init__(self, realdata: Path, name: str, dtype: torch.dtype):
+        from safetensors import safe_open
+
+        path = realdata.parent / "golden" / f"{name}.safetensors"
+        if not path.exists():
+            pytest.skip(f"no golden tensors at {path}")
+        with safe_open(path, "pt") as file:
+            self.sizes = json.loads(file.metadata()["config"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        self.tensors = {k: t.to(dtype) if t.is_floating_point() else t for k, t in tensors.items()}
+        self.dtype, self.worst = dtype, 0.0
+
+    def load(
+        self, model: nn.Module, names: Names, network: str, stored: str = "param/", whole: bool = True
+    ) -> None:
+        """The parameters under `stored` into `model`; afterwards names are theirs of `network`.
+
+        With `whole` nothing of the generator, or of that discriminator, may be missing in the file.
+        """
+        model.to(self.dtype)
+        self.model = model
+        self.ours = lambda key: renamed(key if key.startswith("STAGE1_G.") else f"{network}.{key}", names)
+        found = {k.removeprefix(stored): t for k, t in self.tensors.items() if k.startswith(stored)}
+        shapes = {key: value.shape for key, value in model.state_dict().items()}
+        weights = {self.ours(key): value.clone() for key, value in found.items()}
+        missing, unexpected = model.load_state_dict(
+            {key: value.reshape(shapes[key]) for key, value in weights.items()}, strict=False
+        )
+        part = re.match(r"(discriminators\.\d|\w+)\.", next(iter(weights)))[0]  # type: ignore[index]
+        assert not unexpected and not (whole and [key for key in missing if key.startswith(part)])
+
+    def image(self, name: str, side: int) -> Tensor:
+        """A stored picture (B, 3, side, side) in [-1, 1], enlarged where a smaller one is stored."""
+        small = next(t for k, t in self.tensors.items() if re.fullmatch(rf"in/{name}(_base32)?_u8", k))
+        image = small.to(torch.float64) / 127.5 - 1
+        times = side // image.shape[-1]
+        return image.repeat_interleave(times, 2).repeat_interleave(times, 3).to(self.dtype)
+
+    def input(self, name: str) -> Tensor:
+        value = self.tensors[f"in/{name}"].clone()
+        return value.requires_grad_() if value.is_floating_point() else value
+
+    def compare(self, prefix: str, values: dict[str, Tensor], without: tuple[str, ...] = ()) -> None:
+        """Every stored tensor under `prefix` against `values` and the model's gradients and buffers."""
+        parameters, state = dict(self.model.named_parameters()), self.model.state_dict()
+        keys = [key for key in self.tensors if key.startswith(prefix)]
+        assert keys
+        for key in keys:
+            name = key.removeprefix(prefix)
+            kind, _, of = name.partition("/")
+            thinned = re.fullmatch(r"(.+)_s(\d+)", name)
+            if name in without:
+                continue
+            if kind == "grad":
+                found = parameters[self.ours(of)].grad.reshape(self.tensors[key].shape)
+            elif kind == "buffer_after":
+                found = state[self.ours(of)]
+            elif name.endswith("_moments"):
+                complete = values[name.removesuffix("_moments")]
+                found = torch.stack([complete.mean((2, 3)), complete.square().mean((2, 3))], dim=-1)
+            elif thinned and name not in values:
+                step = int(thinned[2])
+                found = values[thinned[1]][..., ::step, ::step]
+            else:
+                found = values[name]
+            self.close(key, found.detach(), self.tensors[key])
+
+    def close(self, key: str, found: Tensor, wanted: Tensor) -> None:
+        assert found.shape == wanted.shape, key
+        if not wanted.is_floating_point():
+            assert torch.equal(found, wanted), key
+            return
+        error = float((found - wanted).abs().max() / wanted.abs().max())
+        self.worst = max(self.worst, error)
+        assert error <= TOLERANCE[self.dtype], f"{key} differs by {error:.1e} of its largest value"
+
+
+def probe(outputs: list[Tensor]) -> Tensor:
+    """The scalar whose gradients are stored: sum over outputs of mean_i(cos(0.37 i) out_i)."""
+    total = torch.zeros((), dtype=outputs[0].dtype)
+    for output in outputs:
+        weight = torch.cos(0.37 * torch.arange(output.numel(), dtype=torch.float64)).to(output.dtype)
+        total = total + (weight * output.flatten()).mean()
+    return total

@@ -1,0 +1,153 @@
+"""Several processes come to what one would; accumulated gradients, measures on a schedule, sweeps."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import train_gan
+from storage.errors import UserError
+from training.sweep import combinations
+
+FAMILIES = {  # BatchNorm everywhere and DAMSM; the gradient penalty, which is differentiated twice; a frozen Stage I
+    "attngan": ["gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.residual_blocks=1"],
+    "dfgan": ["gan.size=64", "gan.width=4", "gan.discriminator_width=4"],
+    "stackgan": ["gan.stage=2", "gan.width=16", "gan.discriminator_width=8", "gan.residual_blocks=1"],
+}
+
+
+def overrides(world: Path, runs: Path, name: str, *words: str) -> list[str]:
+    return [
+        f"encoder={world / 'damsm'}", f"data.root={world / 'painted_birds'}",
+        f"data.cache={world / 'painted_birds' / 'cache'}", f"run.root={runs}", f"run.name={name}", "batch=4",
+        "run.steps=4", "run.log_every=1", "run.sample_every=2", "run.precision=fp32", "run.threads=1",
+        "run.device=cpu", *words,
+    ]  # fmt: skip
+
+
+LAUNCHERS = {
+    "one": [sys.executable],
+    "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+}
+
+
+def train(launcher: list[str], root: Path, words: list[str]) -> None:
+    done = subprocess.run(
+        [*launcher, str(root / "train_gan.py"), *words], capture_output=True, text=True, cwd=root
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def losses(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("family", ["attngan", "dfgan"])
+def test_two_processes_are_one_on_the_same_batch(family: str, root: Path, tiny_world: Path, tmp_path: Path):
+    words = [f"gan={family}", *FAMILIES[family]]
+    for name, launcher in LAUNCHERS.items():
+        train(launcher, root, overrides(tiny_world, tmp_path, name, *words))
+    one, other = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 4
+    close = 1e-4
+    for mine, theirs in zip(one, other, strict=True):
+        assert theirs == pytest.approx(mine, rel=close, abs=close)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_two_processes_have_the_gradients_of_one(family: str, root: Path, tiny_world: Path, tmp_path: Path):
+    """Adam, which hides a wrong scale from the losses, keeps a share of every gradient.
+
+    Rates are 0: its first step goes by the sign alone, and the rounding of a gradient that is nearly 0 decides it.
+    """
+    words = [f"gan={family}", *FAMILIES[family], "run.steps=1", "lr_generator=0", "lr_discriminator=0"]
+    for name, launcher in LAUNCHERS.items():
+        train(launcher, root, overrides(tiny_world, tmp_path, name, *words))
+    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in LAUNCHERS)
+    for optimizer in ("opt_d", "opt_g"):
+        for number, mine in one[optimizer]["state"].items():
+            gradient = mine["exp_avg"]
+            error = (two[optimizer]["state"][number]["exp_avg"] - gradient).abs().max()
+            assert error <= 5e-3 * gradient.abs().max() + 1e-7, (optimizer, number, gradient.shape)
+
+
+def test_what_cannot_be_shared_is_told_at_once(monkeypatch):
+    monkeypatch.setattr(train_gan.parallel, "processes", lambda: 3)
+    config = train_gan.TrainGan(gan=train_gan.FAMILIES["gan_int_cls"](), batch=20)
+    with pytest.raises(UserError, match="batch=20 cannot be shared by 3 processes"):
+        train_gan.check(config, nn.Identity())
+    config.batch = 21
+    with pytest.raises(UserError, match=r"set gan.interpolate=0, or use one process"):
+        train_gan.check(config, nn.Identity())
+
+
+def test_accumulated_gradients_are_the_mean(tiny_world: Path, tmp_path: Path, monkeypatch):
+    """The same batch twice makes the step that it makes once."""
+    draw, drawn = train_gan.draw, []
+
+    def only_once(*arguments):
+        drawn.append(draw(*arguments) if not drawn else drawn[0])
+        return drawn[0]
+
+    monkeypatch.setattr(train_gan, "draw", only_once)
+    for count in (1, 2):
+        drawn.clear()
+        words = ["gan=dfgan", *FAMILIES["dfgan"], f"accumulate={count}", "run.steps=2"]
+        monkeypatch.setattr(
+            sys, "argv", ["train_gan.py", *overrides(tiny_world, tmp_path, str(count), *words)]
+        )
+        train_gan.main()
+        assert len(drawn) == 2 * count
+    once, twice = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in "12")
+    for part in ("generator", "discriminators"):
+        for key, value in once[part].items():
+            torch.testing.assert_close(twice[part][key], value, rtol=0, atol=1e-5)
+
+
+def test_a_training_is_measured_on_the_way(tiny_world: Path, tmp_path: Path, monkeypatch):
+    words = ["gan=dfgan", *FAMILIES["dfgan"], "measure_every=2", "measure_pictures=4", "halve_every=1"]
+    monkeypatch.setattr(sys, "argv", ["train_gan.py", *overrides(tiny_world, tmp_path, "run", *words)])
+    train_gan.main()
+    measured = [line for line in losses(tmp_path / "run") if "frechet_distance" in line]
+    assert [line["step"] for line in measured] == [1, 3]
+    assert all(line["frechet_distance"] >= 0 and 0 <= line["r_precision"] <= 1 for line in measured)
+
+
+def test_memory_layout_changes_nothing_but_rounding(tiny_world: Path, tmp_path: Path, monkeypatch):
+    for name, layout in (("plain", "false"), ("last", "true")):
+        words = ["gan=attngan", *FAMILIES["attngan"], f"channels_last={layout}", "run.steps=1"]
+        monkeypatch.setattr(sys, "argv", ["train_gan.py", *overrides(tiny_world, tmp_path, name, *words)])
+        train_gan.main()
+    plain, last = (losses(tmp_path / name) for name in ("plain", "last"))
+    assert last[0] == pytest.approx(plain[0], rel=1e-4, abs=1e-4)
+
+
+# ---- sweeps ----
+
+
+def test_a_sweep_is_every_combination():
+    runs = combinations(["gan=dfgan", "run.seed=0,1", "gan.damsm_weight=0.5,2"])
+    assert [apart for _, apart in runs] == [
+        f"run.seed={seed},gan.damsm_weight={weight}" for seed in (0, 1) for weight in (0.5, 2)
+    ]
+    assert runs[0][0] == ["gan=dfgan", "run.seed=0", "gan.damsm_weight=0.5"]
+    with pytest.raises(UserError, match="has nothing to sweep over"):
+        combinations(["run.seed=0"])
+
+
+def test_a_sweep_trains_them_all_and_goes_on(root: Path, tiny_world: Path, tmp_path: Path):
+    world = tiny_world / "painted_birds"
+    words = [f"data.root={world}", f"data.cache={world / 'cache'}", f"run.root={tmp_path}", "run.steps=1"]
+    words += ["batch=4", "run.threads=1", "run.device=cpu", "--multirun", "width=4,8"]
+    command = [sys.executable, str(root / "train_classifier.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert {path.name.rpartition("-")[2] for path in tmp_path.iterdir()} == {"width=4", "width=8"}
+    again = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert again.returncode == 0 and again.stdout.count("is complete") == 2
+    wrong = subprocess.run([*command[:-1], "width=4,many"], capture_output=True, text=True, cwd=root)
+    assert wrong.returncode == 2 and wrong.stderr.startswith("error: train_classifier.py")
