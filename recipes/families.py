@@ -1,0 +1,199 @@
+"""Every family at an equal budget: `python -m recipes.families` (--minutes for each, 12 unless told).
+
+Trains each family of SETTINGS for the same time on this machine, all reading with the same text encoder, paints the
+same captions from the same noise, and writes results/families/table.md and docs/families.jpg. Stopped, the same command
+goes on; names of families choose some. Another set in CUB's layout: --data datasets/cub --encoder runs/damsm_cub/model
+--network mobilenet_v2.safetensors.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from recipes.common import call, measure
+from storage.errors import Parser, UserError, run_cli, suggest
+from storage.files import read_json, write_atomically, write_text
+
+PAINTED = "datasets/painted_birds"
+OUT, PICTURE = Path("results/families"), Path("docs/families.jpg")
+MEASURED_STEPS = 30  # of a first run, which tell how long a step takes
+OURS = [
+    "lr_generator=1e-3",
+    "lr_discriminator=4e-4",
+    "beta1=0",
+    "beta2=0.99",
+    "ema=0.998",
+    "decay=0.25",
+    "batch=16",
+]
+NARROW = ["gan.width=16", "gan.discriminator_width=24"]
+# What each family did best with in a few minutes (docs/ablations.md); Stage II has half of the time, Stage I the other.
+SETTINGS: dict[str, list[str]] = {
+    "gan_int_cls": ["gan=gan_int_cls", "gan.width=32", "gan.discriminator_width=32", *OURS],
+    "stackgan": ["gan=stackgan", "gan.stage=2", "gan.width=32", "gan.discriminator_width=16",
+                 "gan.residual_blocks=2", *OURS],
+    "stackgan_v2": ["gan=stackgan_v2", "gan.stages=2", "gan.width=32", "gan.discriminator_width=24", *OURS],
+    "dfgan": ["gan=dfgan", "gan.size=128", "gan.width=16", "gan.discriminator_width=16", "gan.penalty_every=4",
+              *OURS],
+    "attngan": ["experiment=attngan_painted_quick", *OURS],
+}  # fmt: skip
+STAGE_I = ["gan=stackgan", "gan.stage=1", "gan.width=32", "gan.discriminator_width=16", *OURS]
+CAPTIONS, SEED = 8, 0  # of the picture
+
+
+def parser() -> Parser:
+    p = Parser(
+        prog="python -m recipes.families", description="Train and compare every family at an equal budget."
+    )
+    p.add_argument("families", nargs="*", help=f"some of {', '.join(SETTINGS)} (default all)")
+    p.add_argument("--minutes", type=float, default=12, help="of training for each family (default 12)")
+    p.add_argument(
+        "--data", type=Path, default=Path(PAINTED), help="birds in CUB's layout (default painted birds)"
+    )
+    p.add_argument(
+        "--encoder", type=Path, default=Path("weights/painted-damsm"), help="DAMSM that all read with"
+    )
+    p.add_argument("--network", type=Path, help="features of is, fid and kid where the birds are not painted")
+    return p
+
+
+def main() -> int:
+    args = parser().parse(None)
+    for name in args.families:
+        if name not in SETTINGS:
+            raise UserError(f'no family "{name}"{suggest(name, SETTINGS)}; there are {", ".join(SETTINGS)}')
+    if args.data != Path(PAINTED) and not args.network:
+        raise UserError(
+            "birds that are not painted are measured in a pretrained network; name its file: --network"
+        )
+    rows = []
+    for name in args.families or SETTINGS:
+        model = train(args, name)
+        rows.append(row(args, name, model))
+        write_text(OUT / "table.md", table(rows))
+        print(table(rows), flush=True)
+    draw(args, args.families or list(SETTINGS))
+    return 0
+
+
+# ---- training ----
+
+
+def train(args: argparse.Namespace, name: str) -> Path:
+    """The family's model folder, trained for the time that it has."""
+    if name != "stackgan":
+        return trained(args, f"family_{name}", SETTINGS[name], args.minutes)
+    first = trained(args, "family_stackgan_stage1", STAGE_I, args.minutes / 2)
+    return trained(args, "family_stackgan", [*SETTINGS[name], f"start={first}"], args.minutes / 2)
+
+
+def trained(args: argparse.Namespace, run: str, words: list[str], minutes: float) -> Path:
+    """A run of as many steps as fit into the time, which a short run beforehand measures."""
+    common = [*words, f"encoder={args.encoder}", "run.sample_every=0", "measure_every=0"]
+    if args.data != Path(PAINTED):
+        common += [
+            "data=cub",
+            f"data.root={args.data}",
+            f"data.cache={args.data / 'cache'}",
+            "wrong_captions=0",
+        ]
+    model = Path("runs") / run / "model"
+    if not (model / "config.json").exists():
+        stored = Path("runs") / run / "config.yaml"
+        steps = steps_of(stored) if stored.exists() else int(60 * minutes / seconds_a_step(run, common))
+        call("train_gan.py", *common, f"run.name={run}", f"run.steps={steps}")
+    return model
+
+
+def seconds_a_step(run: str, words: list[str]) -> float:
+    short = f"{run}_speed"
+    call(
+        "train_gan.py",
+        *words,
+        f"run.name={short}",
+        f"run.steps={MEASURED_STEPS}",
+        f"run.save_every={MEASURED_STEPS}",
+    )
+    import torch
+
+    return torch.load(Path("runs") / short / "checkpoint.pt", weights_only=True)["elapsed"] / MEASURED_STEPS
+
+
+def steps_of(config: Path) -> int:
+    from omegaconf import OmegaConf
+
+    return int(OmegaConf.load(config).run.steps)
+
+
+# ---- measures ----
+
+
+def row(args: argparse.Namespace, name: str, model: Path) -> dict[str, Any]:
+    from pipeline import load_painter
+    from t2i.painter import Painter
+
+    painter = load_painter(model)  # made ready to paint, which joins some of its parameters
+    training = read_json(model / "config.json")["training"]
+    found: dict[str, Any] = {
+        "family": name,
+        "px": painter.resolutions[-1],
+        "million parameters": f"{sum(p.numel() for p in Painter.load(model).generator.parameters()) / 1e6:.2f}",
+        "steps": training["steps"],
+        "pictures a second": f"{speed(painter):.0f}",
+    }
+    painted = args.data == Path(PAINTED)
+    for metric in ("fid", "kid", "is", "r_precision", *(("part_colours",) if painted else ())):
+        value = measure(metric, model, OUT, *options(args, metric))
+        found[metric] = (
+            f"{100 * value:.1f} %" if metric in ("r_precision", "part_colours") else f"{value:.3g}"
+        )
+    return found
+
+
+def speed(painter: Any, batch: int = 8, seconds: float = 3.0) -> float:
+    """Pictures a second in batches of eight."""
+    texts, count = ["a small blue bird with a white belly"] * batch, 0
+    painter.paint(texts, range(batch))
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        painter.paint(texts, range(batch))
+        count += batch
+    return count / (time.perf_counter() - start)
+
+
+def options(args: argparse.Namespace, metric: str) -> list[str]:
+    """What evaluate.py has to be told beside the model."""
+    words = ["--encoder", str(args.encoder)] if metric == "r_precision" else []
+    if args.data != Path(PAINTED):
+        words += ["--data", str(args.data)]
+        words += ["--network", str(args.network)] if metric != "r_precision" else []
+    return words
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    heads = list(rows[0])
+    lines = [heads, ["---"] * len(heads), *([str(row[head]) for head in heads] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def draw(args: argparse.Namespace, names: list[str]) -> None:
+    """The same test captions from the same noise, a column a family."""
+    import pictures
+    from data.cub import load_birds
+    from pipeline import load_painter
+
+    birds = load_birds(args.data, "test", 64, args.data / "cache", "error")
+    captions = [birds.captions[i][0] for i in range(0, len(birds), len(birds) // CAPTIONS)][:CAPTIONS]
+    painters = [load_painter(Path("runs") / f"family_{name}" / "model") for name in names]
+    rows = [
+        [painter.paint([caption], [SEED]).images[-1][0].numpy() for painter in painters]
+        for caption in captions
+    ]
+    page = pictures.table(rows, captions, names, f"{args.minutes:g} minutes of training each, seed {SEED}")
+    write_atomically(PICTURE, lambda path: page.save(path, format="JPEG", quality=90))
+    print(PICTURE)
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,59 @@
+"""The forms that the benchmarks time agree, at sizes of seconds; and ratios are the rounds' own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import attngan_iteration, common, damsm, generation, loader
+from data.cub import load_birds
+
+
+def test_damsm_of_the_loop_and_of_the_batch_agree():
+    damsm.check(damsm.TINY)
+
+
+def test_iterations_come_to_the_same_weights():
+    attngan_iteration.check(attngan_iteration.TINY)
+
+
+def test_a_folded_generator_paints_the_same():
+    generation.check(generation.TINY)
+
+
+def test_packed_pictures_are_those_of_their_files(tiny_world: Path, tmp_path: Path):
+    root = tiny_world / "painted_birds"
+    birds = load_birds(root, "train", 64, tmp_path)
+    loader.check(birds, loader.sources(root, birds), count=8)
+
+
+def test_packed_pictures_are_those_of_real_photographs(real_birds: Path, tmp_path: Path):
+    birds = load_birds(real_birds, "train", 64, tmp_path)
+    loader.check(birds, loader.sources(real_birds, birds), count=8)
+
+
+def test_forms_take_turns():
+    calls: list[str] = []
+
+    def timer_of(name: str) -> common.Timer:
+        def milliseconds() -> float:
+            calls.append(name)
+            return 1.0
+
+        return milliseconds
+
+    times = common.in_turn({"a": timer_of("a"), "b": timer_of("b")}, rounds=2)
+    assert calls == ["a", "b", "a", "b"] and times == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
+
+
+def test_a_ratio_is_the_median_of_the_rounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    times = {
+        "textbook": [4.0, 40.0, 6.0],
+        "ours": [2.0, 10.0, 2.0],
+    }  # the machine was slow in the second round
+    rows = common.report("name", {"batch": 2}, {"64 px": times}, write=True, pictures=2)
+    assert [row["ratio"] for row in rows] == [1.0, 3.0]
+    assert [row["pictures_a_second"] for row in rows] == [333.3, 1000.0]
+    written = json.loads((tmp_path / "name.json").read_text(encoding="utf-8"))
+    assert written["results"] == rows and set(written["machine"]) == {"cores", "threads", "torch"}
