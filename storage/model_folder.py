@@ -148,4 +148,4 @@ def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source
         raise UserError(
             f"{source} has {unknown[0]} {tuple(state[unknown[0]].shape)}, which the model does not know"
         )
-    module.load_state_dict(state)
+    module.load_state_dict(state, assign=True)  # which a module on the meta device needs

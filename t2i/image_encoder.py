@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from storage.model_folder import load_weights, read_tensors
@@ -79,6 +78,8 @@ class InceptionImageEncoder(nn.Module):
     def __init__(self, embedding: int = 256):
         """embedding: E. The trunk starts from random weights; `load_trunk` gives it a trained file's."""
         super().__init__()
+        import torchvision  # seconds that nobody else has to wait
+
         whole = torchvision.models.inception_v3(
             weights=None, aux_logits=False, transform_input=False, init_weights=False
         )

@@ -31,10 +31,9 @@ def for_inference(generator: nn.Module) -> nn.Module:
 
 def transposed(layer: UpConv) -> nn.ConvTranspose2d:
     """The one transposed convolution that an UpConv is."""
-    has_bias = layer.bias is not None
     weight = layer.kernel()  # (inputs, outputs, 4, 4)
-    same = nn.utils.skip_init(
-        nn.ConvTranspose2d, layer.in_channels, layer.out_channels, 4, 2, 1, bias=has_bias, dtype=weight.dtype,
+    same = nn.ConvTranspose2d(
+        layer.in_channels, layer.out_channels, 4, 2, 1, bias=layer.bias is not None, dtype=weight.dtype,
         device=weight.device,
     )  # fmt: skip
     with torch.no_grad():

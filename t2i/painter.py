@@ -72,7 +72,7 @@ class Painter(nn.Module):
             else:
                 encoder = TextEncoder(len(files.vocabulary), **text["encoder"])
                 painter = cls(generator, encoder, Vocabulary(files.vocabulary), text["words"])
-        load_weights(painter.to_empty(device="cpu"), files.state, folder)
+        load_weights(painter, files.state, folder)
         painter.checksum, painter.training_info = files.checksum, files.training
         return painter.eval().requires_grad_(False)
 
