@@ -11,7 +11,6 @@ they hold. A generator becomes a painter, with its discriminators beside it; two
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def read_text_encoder(networks: dict[str, Any], vocabulary: list[str] | None, path: Path, words: int) -> Any:
-    """A DAMSM on the meta device whose sizes are those of the files, and the sizes."""
+    """A DAMSM on the meta device whose sizes are those of the files."""
     import torch
 
     from t2i.damsm import Damsm, DamsmConfig
@@ -107,15 +106,11 @@ def read_text_encoder(networks: dict[str, Any], vocabulary: list[str] | None, pa
 def write_damsm(
     networks: dict[str, Any], source: dict[str, Path], vocabulary: list[str] | None, args: argparse.Namespace
 ) -> str:
-    from storage.model_folder import save_model
     from t2i.originals import encoder_names, fill
 
     model = read_text_encoder(networks, vocabulary, source["text_encoder"], args.words)
     fill(model, networks, encoder_names(model.config.rnn), source)
-    save_model(
-        args.out, model.kind, model.state_dict(), asdict(model.config), card("DAMSM encoders", source),
-        model.vocabulary.words, training(source), half=False,
-    )  # fmt: skip
+    model.save(args.out, card("DAMSM encoders", source), training(source), half=False)
     return f"{args.out}: text and image encoder, {len(model.vocabulary)} words"
 
 
@@ -194,6 +189,7 @@ Their terms are those of the files.
 
 def to_originals(source: list[Path], out: Path) -> list[str]:
     """Write the authors' files from a painter's or a DAMSM's folder, one line for each."""
+    from storage.files import write_torch
     from storage.model_folder import load_discriminators, model_kind
     from t2i.damsm import Damsm
     from t2i.originals import State, encoder_names, names_of, networks_of
@@ -220,7 +216,10 @@ def to_originals(source: list[Path], out: Path) -> list[str]:
         if painter.vocabulary is not None:
             text = {f"text_encoder.{key}": value for key, value in painter.text_encoder.state_dict().items()}
             networks |= networks_of(text, encoder_names(painter.text_encoder.rnn))
-    return [write_original(out / name, content) for name, content in original_files(networks, family)]
+    files = {out / name: content for name, content in original_files(networks, family)}
+    for path, content in files.items():
+        write_torch(path, content)
+    return list(map(str, files))
 
 
 def original_files(networks: dict[str, Any], family: Any) -> list[tuple[str, Any]]:
@@ -242,19 +241,6 @@ def original_files(networks: dict[str, Any], family: Any) -> list[tuple[str, Any
         name = "netG" if name in ("STAGE1_G", "STAGE2_G") else name
         files.append((f"{name}.pth", {f"module.{key}": v for key, v in state.items()} if wrapped else state))
     return files
-
-
-def write_original(path: Path, content: Any) -> str:
-    import io
-
-    import torch
-
-    from storage.files import write_bytes
-
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    write_bytes(path, buffer.getbuffer())
-    return str(path)
 
 
 if __name__ == "__main__":

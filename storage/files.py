@@ -1,6 +1,7 @@
 """Files written whole or not at all."""
 
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -57,6 +58,15 @@ def make_folder(path: Path | str) -> Path:
 
 def write_bytes(path: Path | str, content: bytes | memoryview) -> None:
     write_atomically(path, lambda beside: beside.write_bytes(content))
+
+
+def write_torch(path: Path | str, content: Any) -> None:
+    """Whatever torch.save takes."""
+    import torch
+
+    buffer = io.BytesIO()  # in memory first: torch hides the reason when its own writing fails
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -124,10 +124,12 @@ class Damsm(nn.Module):
         model.checksum, model.training_info = files.checksum, files.training
         return model.eval().requires_grad_(False)
 
-    def save(self, folder: Path | str, card: str, training: dict[str, Any]) -> Path:
-        """Write the model folder; `training` says what made it (data, steps, ...)."""
+    def save(self, folder: Path | str, card: str, training: dict[str, Any], half: bool = True) -> Path:
+        """Write the model folder; `training` says what made it (data, steps, ...); with `half` as float16."""
         words = self.vocabulary.words
-        return save_model(folder, self.kind, self.state_dict(), asdict(self.config), card, words, training)
+        return save_model(
+            folder, self.kind, self.state_dict(), asdict(self.config), card, words, training, half
+        )
 
     def loss(
         self, images: Tensor, captions: Sequence[str], class_ids: Tensor

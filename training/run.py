@@ -1,6 +1,5 @@
 """A run on disk: runs/<name>/ with its configuration, checkpoint, measurements, samples and model folder."""
 
-import io
 import json
 import logging
 import pickle
@@ -17,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from storage.errors import UserError
-from storage.files import make_folder, write_atomically, write_bytes, write_text
+from storage.files import make_folder, write_atomically, write_text, write_torch
 from training.config import RunConfig, as_dict, differences, with_defaults
 from training.runtime import code_revision
 
@@ -112,9 +111,7 @@ class Run:
         if not self.writes:
             return
         state |= {"step": step + 1, "elapsed": self.elapsed}
-        content = io.BytesIO()  # in memory first: torch hides the reason when its own writing fails
-        torch.save(state, content)
-        write_bytes(self.checkpoint, content.getbuffer())
+        write_torch(self.checkpoint, state)
 
     def _forget_after(self, step: int) -> None:
         """Drop the measurements of steps that the checkpoint does not hold: they will be made again."""
