@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import Form, apart, in_turn, parser, report, workers
+from benchmarks.common import Form, in_turn, parser, plain, report, workers
 from benchmarks.damsm import loop_damsm_loss
 from t2i.attngan import (
     AttnGanConfig,
@@ -144,13 +144,13 @@ def textbook_generator_loss(nets: Nets, painting: Painting, batch: Batch) -> Ten
 
 def textbook_iteration(nets: Nets, batch: Batch) -> Form:
     """The order of the authors' trainer, (discriminators' loss, generator's loss) being returned."""
-    G = apart(nets.generator)
+    G, Ds = plain(nets.generator), plain(nets.discriminators)
     opt_g = torch.optim.Adam(G.parameters(), **ADAM, foreach=False, fused=False)
-    opts = [torch.optim.Adam(D.parameters(), **ADAM, foreach=False, fused=False) for D in nets.discriminators]
+    opts = [torch.optim.Adam(D.parameters(), **ADAM, foreach=False, fused=False) for D in Ds]
 
     def iterate() -> list[float]:
         painting, judged = G(batch.noise, batch.epsilon, batch.text), 0.0
-        stages = zip(nets.discriminators, opts, batch.real, painting.images, strict=True)
+        stages = zip(Ds, opts, batch.real, painting.images, strict=True)
         for D, opt, real, fake in stages:
             d_loss = textbook_discriminator_loss(D, real, fake.detach(), batch.text.sentence)
             update(opt, d_loss)

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from torch import nn
 
 from storage.files import write_json
-from t2i.blocks import UpConv
+from t2i.blocks import JudgingConv, UpConv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -149,14 +150,19 @@ def report(
     return rows
 
 
-# ---- the textbook's upsampling ----
+# ---- the textbook's convolutions ----
 
 
-def apart(model: nn.Module) -> nn.Module:
-    """`model` with every UpConv as nearest upsampling and a 3 x 3 convolution of the enlarged picture, in place."""
+def plain(model: nn.Module) -> nn.Module:
+    """`model` with the textbook's convolutions, in place.
+
+    An UpConv becomes nearest upsampling and a 3 x 3 convolution of the enlarged picture, a JudgingConv a convolution.
+    """
     for name, layer in list(model.named_modules()):
         if isinstance(layer, UpConv):
             convolution = nn.Conv2d(layer.in_channels, layer.out_channels, 3, 1, 1, bias=False)
             convolution.weight = layer.weight
             model.set_submodule(name, nn.Sequential(nn.Upsample(scale_factor=2), convolution))
+        elif isinstance(layer, JudgingConv):
+            layer.forward = partial(nn.Conv2d.forward, layer)
     return model

@@ -11,7 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import Form, apart, in_turn, parser, report, workers
+from benchmarks.common import Form, in_turn, parser, plain, report, workers
 from t2i.attngan import AttnGanConfig, Generator
 from t2i.inference import for_inference
 from t2i.text_encoder import TextFeatures
@@ -58,7 +58,7 @@ def prepare(form: str, sizes: dict[str, int], batch: int) -> Form:
         keep_freed_memory()
     generator, inputs = build(sizes, batch)
     if form == "textbook":
-        apart(generator)
+        plain(generator)
         return lambda: paint(generator, inputs, "fp32").numpy()
     folded = for_inference(generator)
     ready = torch.compile(folded) if form == "ours, compiled" else folded
@@ -68,7 +68,7 @@ def prepare(form: str, sizes: dict[str, int], batch: int) -> Form:
 def check(sizes: dict[str, int], batch: int = 2) -> None:
     """Folded and not, the textbook's and ours: the same pictures to 1e-9 in float64."""
     generator, inputs = build(sizes, batch, torch.float64)
-    expected = paint(apart(copy.deepcopy(generator)), inputs, "fp32")
+    expected = paint(plain(copy.deepcopy(generator)), inputs, "fp32")
     for mine in (generator, for_inference(generator)):
         torch.testing.assert_close(paint(mine, inputs, "fp32"), expected, rtol=0, atol=1e-9)
 

@@ -41,11 +41,15 @@ def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
 
 
+MANY_WEIGHTS = 2**22  # of a convolution: from here on CPU's time goes to them, not to the picture's places
+
+
 class UpConv(nn.Conv2d):
     """Nearest upsampling by two, then a 3 x 3 convolution, in one: (B, inputs, H, W) -> (B, outputs, 2H, 2W).
 
     The two together are one transposed convolution whose 4 x 4 kernel is the 3 x 3 one summed over the four
-    places where nearest upsampling repeats a pixel. It needs 4/9 of the products and no enlarged input.
+    places where nearest upsampling repeats a pixel. It needs 4/9 of the products and no enlarged input, but more
+    weights, which is why the widest layers, on small maps, stay two on CPU (`python -m benchmarks.convolutions`).
     """
 
     def __init__(self, inputs: int, outputs: int, bias: bool = False):
@@ -59,6 +63,8 @@ class UpConv(nn.Conv2d):
             return (w.reshape(-1, 9) @ _SUMS.to(w)).view(*w.shape[:2], 4, 4)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and self.weight.numel() >= MANY_WEIGHTS:
+            return F.conv2d(F.interpolate(x, scale_factor=2), self.weight, self.bias, padding=1)
         return F.conv_transpose2d(x, self.kernel(), self.bias, stride=2, padding=1)
 
 
@@ -73,6 +79,26 @@ def _sums() -> Tensor:
 _SUMS = _sums()
 
 
+class JudgingConv(nn.Conv2d):
+    """A discriminator's convolution, which at its deep end has many weights and few places.
+
+    There, on CPU, it is a matrix product over the unfolded input, since reading and differentiating the weights is
+    then up to three times as fast (`python -m benchmarks.convolutions`).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or self.weight.numel() < MANY_WEIGHTS:
+            return super().forward(x)
+        h, w = (
+            (x.shape[i] + 2 * self.padding[0] - self.kernel_size[0]) // self.stride[0] + 1 for i in (2, 3)
+        )
+        columns = F.unfold(
+            x, self.kernel_size, padding=self.padding, stride=self.stride
+        )  # (B, inputs k k, h w)
+        places = F.linear(columns.transpose(1, 2), self.weight.flatten(1), self.bias)
+        return places.transpose(1, 2).unflatten(2, (h, w))
+
+
 def tiled(code: Tensor, hidden: Tensor) -> Tensor:
     """code (B, C) at every place of a hidden picture (B, n, H, W): (B, C, H, W)."""
     return code.to(hidden.dtype)[:, :, None, None].expand(-1, -1, *hidden.shape[2:])
@@ -82,7 +108,7 @@ def judging_block(
     inputs: int, outputs: int, kernel: int, stride: int, normed: bool = True
 ) -> list[nn.Module]:
     """A convolution of a discriminator, BatchNorm where it is `normed`, and a leaky ReLU."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, 1, bias=not normed)
+    convolution = JudgingConv(inputs, outputs, kernel, stride, 1, bias=not normed)
     return [convolution, *([nn.BatchNorm2d(outputs)] if normed else []), nn.LeakyReLU(0.2)]
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from storage.errors import UserError
+from t2i import blocks
 from t2i.attngan import (
     AttnGanConfig,
     Discriminator,
@@ -16,7 +18,7 @@ from t2i.attngan import (
     generator_loss,
     resolutions,
 )
-from t2i.blocks import Painting, UpConv, matching_aware_penalty, shifted
+from t2i.blocks import JudgingConv, Painting, UpConv, matching_aware_penalty, shifted
 from t2i.damsm import Damsm, DamsmConfig
 from t2i.painter import Painter, painter_of
 from t2i.text_encoder import TextFeatures
@@ -44,11 +46,33 @@ def tiny_painter(seed: int = 0, **changes) -> tuple[Painter, Damsm]:
     return painter_of(Generator(tiny(**changes)), damsm.eval()), damsm
 
 
-def test_upsampling_and_convolution_are_one_transposed_convolution():
+@pytest.mark.parametrize("many", [1, blocks.MANY_WEIGHTS])  # whatever way is taken
+def test_upsampling_and_convolution_are_one_layer(many: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(blocks, "MANY_WEIGHTS", many)
     up = UpConv(5, 6).double()
     x = torch.randn(2, 5, 8, 6, dtype=torch.float64)
     expected = F.conv2d(F.interpolate(x, scale_factor=2), up.weight, padding=1)
     torch.testing.assert_close(up(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 1)])
+def test_a_discriminator_s_wide_convolution_is_a_convolution(
+    kernel: int, stride: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(blocks, "MANY_WEIGHTS", 1)
+    wide = JudgingConv(3, 5, kernel, stride, 1).double()
+    plain = nn.Conv2d(3, 5, kernel, stride, 1).double()
+    plain.load_state_dict(wide.state_dict())
+    x = torch.randn(2, 3, 8, 6, dtype=torch.float64, requires_grad=True)
+
+    def value_and_gradients(layer: nn.Module) -> list[torch.Tensor]:
+        value = layer(x)
+        (slope,) = torch.autograd.grad(
+            value.square().sum(), x, create_graph=True
+        )  # as a gradient penalty needs it
+        return [value, slope, *torch.autograd.grad(slope.square().sum(), (x, layer.weight))]
+
+    torch.testing.assert_close(value_and_gradients(wide), value_and_gradients(plain), rtol=0, atol=1e-9)
 
 
 def test_the_first_stage_can_be_wider_than_the_others():
