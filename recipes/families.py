@@ -17,7 +17,7 @@ from storage.files import read_json, write_atomically, write_text
 
 PAINTED = "datasets/painted_birds"
 OUT, PICTURE = Path("results/families"), Path("docs/families.jpg")
-MEASURED_STEPS = 30  # of a first run, which tell how long a step takes
+SHORT, LONG = 20, 120  # steps of two first runs, whose difference tells how long a step takes
 OURS = [
     "lr_generator=1e-3",
     "lr_discriminator=4e-4",
@@ -36,7 +36,7 @@ SETTINGS: dict[str, list[str]] = {
     "stackgan_v2": ["gan=stackgan_v2", "gan.stages=2", "gan.width=32", "gan.discriminator_width=24", *OURS],
     "dfgan": ["gan=dfgan", "gan.size=128", "gan.width=16", "gan.discriminator_width=16", "gan.penalty_every=4",
               *OURS],
-    "attngan": ["experiment=attngan_painted_quick", *OURS],
+    "attngan": ["experiment=attngan_painted_quick", *OURS, "gan.damsm_weight=0.5", "batch=8"],
 }  # fmt: skip
 STAGE_I = ["gan=stackgan", "gan.stage=1", "gan.width=32", "gan.discriminator_width=16", *OURS]
 CAPTIONS, SEED = 8, 0  # of the picture
@@ -107,17 +107,15 @@ def trained(args: argparse.Namespace, run: str, words: list[str], minutes: float
 
 
 def seconds_a_step(run: str, words: list[str]) -> float:
-    short = f"{run}_speed"
-    call(
-        "train_gan.py",
-        *words,
-        f"run.name={short}",
-        f"run.steps={MEASURED_STEPS}",
-        f"run.save_every={MEASURED_STEPS}",
-    )
     import torch
 
-    return torch.load(Path("runs") / short / "checkpoint.pt", weights_only=True)["elapsed"] / MEASURED_STEPS
+    elapsed = []
+    for steps in (SHORT, LONG):
+        name = f"{run}_{steps}"
+        call("train_gan.py", *words, f"run.name={name}", f"run.steps={steps}", f"run.save_every={steps}")
+        checkpoint = torch.load(Path("runs") / name / "checkpoint.pt", weights_only=True)
+        elapsed.append(checkpoint["elapsed"])
+    return (elapsed[1] - elapsed[0]) / (LONG - SHORT)
 
 
 def steps_of(config: Path) -> int:

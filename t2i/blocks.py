@@ -92,8 +92,12 @@ class JudgingConv(nn.Conv2d):
         h, w = (
             (x.shape[i] + 2 * self.padding[0] - self.kernel_size[0]) // self.stride[0] + 1 for i in (2, 3)
         )
-        columns = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)  # (B, inputs k k, h w)
-        rows = columns.transpose(1, 2).flatten(0, 1)  # two axes: of three, autograd would copy the weights B times
+        columns = F.unfold(
+            x, self.kernel_size, padding=self.padding, stride=self.stride
+        )  # (B, inputs k k, h w)
+        rows = columns.transpose(1, 2).flatten(
+            0, 1
+        )  # two axes: of three, autograd would copy the weights B times
         return F.linear(rows, self.weight.flatten(1), self.bias).view(len(x), h, w, -1).permute(0, 3, 1, 2)
 
 
