@@ -1,4 +1,4 @@
-"""Measure models: `evaluate.py --metric is|fid|kid|r_precision|wer|cer|part_colours|colour_edits|variety`.
+"""Measure models: `evaluate.py --metric is|fid|kid|coverage|r_precision|retrieval|part_colours|...|wer|cer`.
 
     python evaluate.py --metric part_colours
     python evaluate.py --metric part_colours --from transcript --samples 200
@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from measured import (
     PAINTED,
     SPOKEN,
+    Sample,
+    bird_folder,
     choose,
     collect,
     draw_sample,
@@ -27,8 +29,10 @@ from measured import (
     hear,
     model_entry,
     model_name,
+    open_birds,
     open_speech,
     painted,
+    pictures,
     rendered,
     set_name,
     speech_splits,
@@ -45,7 +49,10 @@ if TYPE_CHECKING:
 
 # torch and the models are imported once the command is known to be right: --help and mistakes answer at once
 
-PICTURE_METRICS = ("is", "fid", "kid", "r_precision", "part_colours", "colour_edits", "variety")
+PICTURE_METRICS = (
+    "is", "fid", "kid", "coverage", "r_precision", "retrieval", "part_colours", "colour_edits", "variety",
+)  # fmt: skip
+NETWORK_METRICS = ("is", "fid", "kid", "coverage", "variety")
 SPEECH_METRICS = ("wer", "cer")
 IS_HEADS = ("body", "wings")  # whose joint colour is the class of a painted bird
 SPLITS_OF_IS = 10
@@ -88,12 +95,15 @@ def parser() -> Parser:
         "--model", metavar="FOLDER", type=Path, default=Path("weights/painted-attngan"), help="painter"
     )
     p.add_argument("--encoder", metavar="FOLDER", type=Path, default=Path("weights/painted-damsm"),
-                   help="DAMSM that ranks captions for r_precision")  # fmt: skip
+                   help="DAMSM that ranks captions for r_precision and retrieval")  # fmt: skip
     p.add_argument("--classifier", metavar="FOLDER", type=Path, default=Path("weights/painted-parts"),
                    help="part-colour classifier: part_colours, and is, fid, kid of painted birds")  # fmt: skip
     p.add_argument("--recognizer", metavar="FOLDER", type=Path, default=Path("weights/painted-recognizer"))
     p.add_argument("--network", metavar="FILE", type=Path,
-                   help="safetensors of mobilenet_v2, squeezenet1_1 or inception_v3, for is, fid and kid")  # fmt: skip
+                   help="safetensors of mobilenet_v2, squeezenet1_1 or inception_v3, whose features "
+                   f"{', '.join(NETWORK_METRICS)} are measured in")  # fmt: skip
+    p.add_argument("--classes", choices=("species", "imagenet"), default="species",
+                   help="of is in a --network: the split's species, or ImageNet's")  # fmt: skip
     p.add_argument("--data", default=PAINTED, metavar="NAME|FOLDER", help="birds in the layout of CUB")
     p.add_argument("--speech", default=SPOKEN, metavar="NAME|FOLDER", help="LJSpeech or LibriSpeech layout")
     p.add_argument(
@@ -149,8 +159,8 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(
             f'no metric "{args.metric}"{suggest(args.metric, METRICS)}: it is {", ".join(METRICS)}'
         )
-    if args.network and args.metric not in ("is", "fid", "kid", "variety"):
-        raise UserError(f"--network serves is, fid, kid and variety; {args.metric} does not use it")
+    if args.network and args.metric not in NETWORK_METRICS:
+        raise UserError(f"--network serves {', '.join(NETWORK_METRICS)}; {args.metric} does not use it")
     if args.network and not args.network.is_file():
         raise UserError(f"no feature network at {args.network}; name a safetensors file")
     if args.source == "transcript" and args.metric in SPEECH_METRICS:
@@ -182,8 +192,8 @@ def released(folder: Path) -> Path:
 def inception_score(args: argparse.Namespace) -> Result:
     from metrics.inception_score import inception_score as score
 
-    probabilities, network = probability_network(args)
     sample = draw_sample(args)
+    probabilities, network = probability_network(args, sample)
     splits = min(SPLITS_OF_IS, len(sample))
     rows = []
     for name, images in (("generated", painted(args, sample)), ("real", rendered(args, sample))):
@@ -213,6 +223,64 @@ def kernel_distance(args: argparse.Namespace) -> Result:
             mean, std = distance(a, b, KID_SUBSETS, size, args.seed)
         rows.append(Row(name, mean, {"std": std, "of": f"{KID_SUBSETS} subsets of {size}"}))
     return Result(rows[:1], rows[1], protocol)
+
+
+def coverage(args: argparse.Namespace) -> Result:
+    from metrics.manifold import manifold
+
+    generated, reference, halves, protocol = feature_sets(args)
+    with few_samples():
+        found, of_halves = manifold(reference, generated), manifold(*halves)
+    rows = [Row(name, value) for name, value in found._asdict().items()]
+    rows += [Row(f"real, {name}", value) for name, value in of_halves._asdict().items()]
+    rows = [rows[3], *rows[:3], *rows[4:]]
+    return Result(
+        rows,
+        None,
+        protocol | {"balls": "precision and recall: 3 nearest; density and coverage: 5 nearest"},
+    )
+
+
+def retrieval(args: argparse.Namespace) -> Result:
+    import numpy as np
+
+    from metrics.retrieval import retrieval as recall
+    from t2i.damsm import Damsm
+
+    encoder = Damsm.load(args.encoder).to(args.device)
+    root = bird_folder(args)
+    birds = open_birds(args, root, encoder.config.image_size)
+    indices = choose(len(birds), min(args.samples or len(birds), len(birds)), args.seed)
+    captions = [caption for i in indices for caption in birds.captions[i]]
+    picture_of = np.repeat(np.arange(len(indices)), [len(birds.captions[i]) for i in indices])
+    texts = with_known_words(captions, partial(encoder.vocabulary.known, limit=10**6))
+    said = collect(
+        lambda part: encoder.encode_texts(part).sentence,
+        (texts[i : i + args.batch] for i in range(0, len(texts), args.batch)),
+    )
+    seen = collect(lambda part: encoder.encode_images(part)[1], pictures(args, birds, indices))
+    found = recall(seen, said, picture_of)
+    rows = [
+        Row(f"{way}, recall@{k}", value)
+        for way, of_way in (
+            ("caption finds its picture", found.text_to_picture),
+            ("picture finds a caption of its own", found.picture_to_text),
+        )
+        for k, value in of_way.items()
+    ]
+    return Result(
+        rows,
+        None,
+        {
+            "set": set_name(root),
+            "split": args.split,
+            "pictures": len(indices),
+            "captions": len(captions),
+            "ranked by": "cosine of global features, all of them candidates",
+            "encoder": model_entry(args.encoder, encoder.checksum),
+        },
+        chance=1 / len(indices),
+    )
 
 
 def r_precision(args: argparse.Namespace) -> Result:
@@ -391,7 +459,9 @@ METRICS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "is": inception_score,
     "fid": frechet_distance,
     "kid": kernel_distance,
+    "coverage": coverage,
     "r_precision": r_precision,
+    "retrieval": retrieval,
     "part_colours": part_colours,
     "colour_edits": colour_edits,
     "variety": variety,
@@ -434,7 +504,9 @@ def feature_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Ten
     return network.features, {"network": network_entry(network.name, network.checksum, network.size)}
 
 
-def probability_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
+def probability_network(
+    args: argparse.Namespace, sample: Sample
+) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
     """images (B, 3, S, S) -> class probabilities (B, K), and which network and classes these are."""
     if args.network is None:
         classifier = painted_classifier(args)
@@ -453,13 +525,37 @@ def probability_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], 
     from t2i.feature_networks import load_feature_network
 
     network = load_feature_network(args.network).to(args.device)
-    if network.classifier is None:
-        raise UserError(
-            f"{network.name} has no class probabilities; use mobilenet_v2 or squeezenet1_1 for is"
-        )
-    return lambda images: network.probabilities(images).double(), {
-        "network": network_entry(network.name, network.checksum, network.size),
-        "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds",
+    entry = {"network": network_entry(network.name, network.checksum, network.size)}
+    if args.classes == "imagenet":
+        return lambda images: network.probabilities(images).double(), entry | {
+            "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds"
+        }
+    of_species, told = species_classifier(args, sample, network.features)
+    return lambda images: of_species(network.features(images)), entry | told
+
+
+def species_classifier(
+    args: argparse.Namespace, sample: Sample, features: Callable[["Tensor"], "Tensor"]
+) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
+    """features (B, D) -> probabilities (B, K) of the split's species, learnt from its own photographs."""
+    import numpy as np
+    import torch
+
+    from metrics.linear_classifier import fit
+
+    labels = sample.birds.class_ids
+    seen = collect(features, rendered(args, sample, np.arange(len(labels))))
+    first, second = seen[::2], seen[1::2]  # pictures of a species stand together: half of each
+    right = (
+        fit(first, labels[::2]).accuracy(second, labels[1::2]),
+        fit(second, labels[1::2]).accuracy(first, labels[::2]),
+    )
+    classifier = fit(seen, labels)
+    return lambda x: torch.from_numpy(classifier.probabilities(x.cpu().numpy())), {
+        "classes": f"{len(classifier.classes)} species of the split, softmax regression on the features of its "
+        "photographs; not comparable with published scores, whose network was tuned as a whole",
+        "accuracy of the classes": f"{100 * sum(right) / 2:.1f} %, learnt from one half of the photographs and "
+        "measured on the other, both ways",
     }
 
 
@@ -522,7 +618,9 @@ TITLES = {
     "is": "Inception Score (higher is better)",
     "fid": "FID, Frechet distance of features (lower is better)",
     "kid": "KID, kernel distance of features (lower is better)",
+    "coverage": "coverage, density, precision and recall of features (higher is better)",
     "r_precision": "R-precision (higher is better)",
+    "retrieval": "retrieval of real pictures and captions (higher is better)",
     "part_colours": "part-colour accuracy (higher is better)",
     "colour_edits": "colour edits: one colour word is changed (higher is better)",
     "variety": "variety, distance between pictures of one caption (as real ones is best)",
@@ -558,7 +656,7 @@ def file_name(args: argparse.Namespace) -> str:
     hears = args.metric in SPEECH_METRICS
     parts = [
         args.metric,
-        model_name(args.recognizer if hears else args.model),
+        model_name(args.recognizer if hears else args.encoder if args.metric == "retrieval" else args.model),
         Path(args.speech if hears else args.data).name,
         args.split,
         "transcript" if args.source == "transcript" else "",

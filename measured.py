@@ -127,11 +127,15 @@ def rendered(
     args: argparse.Namespace, sample: Sample, indices: "np.ndarray | None" = None
 ) -> Iterator["Tensor"]:
     """The real pictures of a sample, or those of `indices`, batch by batch: (B, 3, S, S) in [-1, 1]."""
+    yield from pictures(args, sample.birds, sample.indices if indices is None else indices)
+
+
+def pictures(args: argparse.Namespace, birds: "Birds", indices: "np.ndarray") -> Iterator["Tensor"]:
+    """Pictures of a set, batch by batch: (B, 3, S, S) in [-1, 1]."""
     from data.sampling import to_unit
 
-    indices = sample.indices if indices is None else indices
     for start in progress(range(0, len(indices), args.batch), "real pictures", len(indices), args.batch):
-        yield to_unit(sample.birds.batch(indices[start : start + args.batch].tolist(), None).to(args.device))
+        yield to_unit(birds.batch(indices[start : start + args.batch].tolist(), None).to(args.device))
 
 
 # --- data sets -------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from omegaconf import MISSING
+from torch import nn
 
 from data.sampling import bird_batch, wrong_captions
 from data.sets import BirdData, open_birds
@@ -17,7 +18,7 @@ from storage.errors import UserError, run_cli
 from t2i.char_cnn_rnn import CharEncoder
 from t2i.damsm import Damsm
 from t2i.encoders import ENCODER_CONFIGS, build_encoder
-from t2i.image_encoder import InceptionImageEncoder, load_trunk
+from t2i.image_encoder import InceptionImageEncoder, PretrainedImageEncoder, load_inception
 from training.config import RunConfig, load_config
 from training.run import Run
 from training.runtime import autocast, seed_step, set_up
@@ -30,7 +31,8 @@ class TrainEncoder:
     run: RunConfig = field(default_factory=RunConfig)
     variants: ClassVar = {"encoder": ENCODER_CONFIGS}
     encoder: Any = MISSING  # the configuration of an encoder: encoder=damsm or char_cnn_rnn
-    trunk: str = ""  # file of ImageNet weights for encoder.image=inception
+    trunk: str = ""  # file of ImageNet weights for encoder.image=inception, mobilenet_v2 or squeezenet1_1
+    trunk_rate: float = 0.0  # the rate of what that file gave, as a share of lr; 0 leaves it as it is
     batch: int = 48
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
     lr: float = 2e-3  # of the optimiser and the schedule in METHODS
@@ -88,10 +90,12 @@ def main() -> None:
     # The vocabulary holds the words of both splits, as AttnGAN's does: a test caption keeps all its words.
     captions = (c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
     model = build_encoder(config.encoder, captions)
-    start_trunk(model, config.trunk, bool(state))
+    trunk = start_trunk(model, config, bool(state))
     model.to(device)
     method = METHODS[type(model)]
-    optimizer = method.optimizer(model.parameters(), lr=config.lr)
+    others = [p for p in model.parameters() if not any(p is t for t in trunk)]
+    groups = [{"params": others}, *([{"params": trunk, "scale": config.trunk_rate}] if trunk else [])]
+    optimizer = method.optimizer(groups, lr=config.lr)
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -124,28 +128,42 @@ def main() -> None:
     print(f"{run.model_folder}: R-precision of the test split's own pictures {100 * precision:.1f} %")
 
 
-def start_trunk(model: Damsm | CharEncoder, path: str, goes_on: bool) -> None:
-    """Load the weights of an Inception trunk, which are then frozen; says so where there are none."""
+def start_trunk(model: Damsm | CharEncoder, config: TrainEncoder, goes_on: bool) -> list[nn.Parameter]:
+    """Load the weights of a trunk, and return what learns at a rate of its own; says so where there are none."""
     encoder = model.image_encoder
-    if isinstance(encoder, InceptionImageEncoder):
-        if path:
-            load_trunk(encoder, path)
-        elif not goes_on:
-            print(
-                "no trunk was named: Inception-v3 learns from random weights; trunk=FILE gives it ImageNet's"
+    if not isinstance(encoder, InceptionImageEncoder | PretrainedImageEncoder):
+        if config.trunk:
+            raise UserError(
+                f"trunk={config.trunk} is for encoder.image=inception, mobilenet_v2 or squeezenet1_1; "
+                "the other image encoders have no trunk"
             )
-    elif path:
-        raise UserError(
-            f"trunk={path} is for encoder.image=inception; the other image encoders have no trunk"
-        )
+        return []
+    if not config.trunk:
+        if not goes_on:
+            print(
+                f"no trunk was named: {config.encoder.image} learns from random weights; trunk=FILE gives it ImageNet's"
+            )
+        return []
+    if isinstance(encoder, InceptionImageEncoder):
+        load_inception(encoder, config.trunk)
+    else:
+        encoder.trunk.load(config.trunk)
+    if config.trunk_rate > 0:
+        return list(encoder.trunk.parameters())
+    encoder.trunk.requires_grad_(False)
+    return []
 
 
 def card(config: TrainEncoder, method: Method, precision: float) -> str:
     rnn, image = getattr(config.encoder, "rnn", ""), getattr(config.encoder, "image", "light")
-    images = {"light": "a light convolutional image encoder", "inception": "Inception-v3"}
+    images = {"light": "a light convolutional image encoder", "inception": "Inception-v3",
+              "mobilenet_v2": "MobileNetV2", "squeezenet1_1": "SqueezeNet 1.1"}  # fmt: skip
     about = method.about.format(rnn=rnn.upper(), image=images[image])
     if config.trunk:
-        about = about.replace("from nothing", "from ImageNet's weights of the pictures' trunk, which stayed,")
+        fate = f"learnt at {config.trunk_rate:g} of the rate" if config.trunk_rate else "stayed"
+        about = about.replace(
+            "from nothing", f"from ImageNet's weights of the pictures' trunk, which {fate},"
+        )
     return f"""# {method.title}
 
 {about} on `{config.data.root}`:

@@ -5,6 +5,7 @@ With `torchrun --nproc-per-node 2 train_gan.py ...` several processes share ever
 
 import copy
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,6 +25,7 @@ from t2i.damsm import Damsm
 from t2i.families import FAMILIES, family_name, family_of
 from t2i.given_sentences import GivenSentences
 from t2i.painter import Painter, painter_of
+from t2i.projected import load_network
 from t2i.text_encoder import TextFeatures
 from training import parallel
 from training.config import RunConfig, load_config
@@ -41,6 +43,7 @@ class TrainGan:
     gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
     # model folder of a DAMSM or a char-CNN-RNN, or a data root with char-CNN-RNN-embeddings.pickle in train/ and test/
     encoder: str = "weights/painted-damsm"
+    network: str = ""  # file of ImageNet weights that the discriminators of gan=projected look through
     start: str = ""  # painter to start from: Stage I for Stage II, or one of the same sizes to go on with
     batch: int = 20
     accumulate: int = 1  # batches whose gradients make one step
@@ -77,13 +80,18 @@ def main() -> None:
     torch.manual_seed(config.run.seed)
     G = family.Generator(config.gan).to(device)
     Ds = family.build_discriminators(config.gan).to(device)
+    if config.network:
+        load_network(Ds, config.network)
     if config.start and not state:
         start_from(config.start, G, Ds, encoder.checksum)
     average = copy.deepcopy(G).requires_grad_(False)
     reader = painter_of(average, encoder)
     betas = (config.beta1, config.beta2)
     opt_g = torch.optim.Adam(G.parameters(), lr=config.lr_generator, betas=betas, fused=True)
-    opt_d = torch.optim.Adam(Ds.parameters(), lr=config.lr_discriminator, betas=betas, fused=True)
+    judging = [
+        p for p in Ds.parameters() if p.requires_grad
+    ]  # a pretrained network among them stays as it is
+    opt_d = torch.optim.Adam(judging, lr=config.lr_discriminator, betas=betas, fused=True)
     kept = {"generator": G, "discriminators": Ds, "average": average, "opt_g": opt_g, "opt_d": opt_d}
     if state:
         for name, part in kept.items():
@@ -107,7 +115,7 @@ def main() -> None:
             (loss / len(parts)).backward()
         update(opt_d)
 
-        Ds.requires_grad_(False)  # a third of the step's work, and nobody would use those gradients
+        set_requires_grad(judging, False)  # a third of the step's work, and nobody would use those gradients
         for part in parts:
             with autocast(device, config.run.precision):
                 if len(parts) > 1:
@@ -117,7 +125,7 @@ def main() -> None:
                 )
             (loss / len(parts)).backward()
         update(opt_g)
-        Ds.requires_grad_(True)
+        set_requires_grad(judging, True)
 
         update_ema(average, G, step, config.ema)
         run.log(step, **g_logs, **d_logs)
@@ -138,8 +146,20 @@ def main() -> None:
     parallel.leave()
 
 
+def set_requires_grad(parameters: Iterable[nn.Parameter], requires_grad: bool) -> None:
+    for p in parameters:
+        p.requires_grad_(requires_grad)
+
+
 def check(config: TrainGan, encoder: nn.Module) -> None:
     """Raises UserError for what would only fail later."""
+    name = family_name(config.gan)
+    if config.network and name != "projected":
+        raise UserError(f"network={config.network} is for gan=projected; gan={name} looks through none")
+    if name == "projected" and not config.network:
+        raise UserError(
+            f"gan=projected looks through an ImageNet network: name its file, network={config.gan.network}.safetensors"
+        )
     if config.measure_every and isinstance(encoder, GivenSentences):
         raise UserError(
             "measure_every needs an encoder that sees pictures, given features see none; set it to 0"

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import linalg
 
+from metrics.vectors import finite_rows
+
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Features (N, D), (M, D) -> |mean_a - mean_b|^2 + Tr(C_a + C_b - 2 (C_a C_b)^(1/2)).
@@ -12,7 +14,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     singular covariances (N < D) need no epsilon on the diagonal and no complex part has to be dropped.
     Raises ValueError for sets of fewer than two rows or of different widths, and for values that are not finite.
     """
-    a, b = _checked(a), _checked(b)
+    a, b = finite_rows(a), finite_rows(b)
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"features of one width expected, found {a.shape[1]} and {b.shape[1]}")
     root_a, root_b = _root_of_covariance(a), _root_of_covariance(b)
@@ -20,15 +22,6 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     mean = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
     # rounding can leave equal sets a hair below zero
     return max(0.0, float(mean + np.square(root_a).sum() + np.square(root_b).sum() - 2 * cross))
-
-
-def _checked(features: np.ndarray) -> np.ndarray:
-    features = np.asarray(features, dtype=np.float64)
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"features (N, D) with N >= 2 expected, found {features.shape}")
-    if not np.isfinite(features).all():
-        raise ValueError("the features hold NaN or infinite values")
-    return features
 
 
 def _root_of_covariance(features: np.ndarray) -> np.ndarray:

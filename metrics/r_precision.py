@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from metrics.vectors import unit_rows
+
 
 class RPrecision(NamedTuple):
     value: float  # share of images whose own caption ranks first
@@ -27,7 +29,7 @@ def r_precision(
     1 / `candidates`, not 1. The standard deviation is over `groups` equal shares of the shuffled images.
     Raises ValueError where a class has too few captions of others to choose from.
     """
-    images, captions = _unit_rows(images), _unit_rows(captions)
+    images, captions = unit_rows(images), unit_rows(captions)
     class_ids = np.asarray(class_ids)
     if not images.shape == captions.shape or len(class_ids) != len(images):
         raise ValueError(f"one caption and class an image expected, found {images.shape}, {captions.shape}, "
@@ -46,10 +48,3 @@ def r_precision(
     shuffled = hits[np.random.default_rng(seed).permutation(len(hits))]
     shares = np.array_split(shuffled, min(groups, len(hits)))
     return RPrecision(float(hits.mean()), float(np.std([share.mean() for share in shares])), hits)
-
-
-def _unit_rows(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, dtype=np.float64)
-    if vectors.ndim != 2 or not np.isfinite(vectors).all():
-        raise ValueError(f"finite embeddings (N, E) expected, found shape {vectors.shape}")
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from storage.errors import UserError
 from storage.model_folder import load_model, load_weights, save_model
-from t2i.image_encoder import InceptionImageEncoder, LightImageEncoder
+from t2i.image_encoder import InceptionImageEncoder, LightImageEncoder, PretrainedImageEncoder
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions
+from t2i.trunks import TAPS
 from t2i.vocabulary import Vocabulary
 
 
@@ -28,8 +29,10 @@ class DamsmConfig:
     dropout: float = 0.5  # on the word embedding
     sentence: str = "last"  # hidden states of both directions (the paper), or the mean of the words' features
     rnn: str = "lstm"  # or gru
-    image: str = "light"  # light, for two cores; inception, the paper's Inception-v3, which reads 299 px
-    image_width: int = 32  # channels of the light image encoder's first convolution
+    image: str = (
+        "light"  # from nothing on two cores; mobilenet_v2, squeezenet1_1; inception, the paper's, of 299 px
+    )
+    image_width: int = 32  # channels of the light image encoder's first convolution, from which all follow
     image_size: int = 128  # side at which pictures are read, px
     words: int = 18  # longest caption, in words
     gamma1: float = 4.0  # sharpness of a word's attention over regions, Eq. (9)
@@ -37,8 +40,8 @@ class DamsmConfig:
     gamma3: float = 10.0  # sharpness of the softmax over the batch, Eq. (11)
 
     def __post_init__(self) -> None:
-        if self.image not in ("light", "inception"):
-            raise UserError(f'image="{self.image}" is unknown; choose one of light, inception')
+        if self.image not in (known := ("light", "inception", *TAPS)):
+            raise UserError(f'image="{self.image}" is unknown; choose one of {", ".join(known)}')
 
 
 def attend_regions(regions: Tensor, text: TextFeatures, gamma1: float) -> tuple[Tensor, Tensor]:
@@ -96,6 +99,17 @@ def damsm_loss(
     return matching_loss(words, class_ids), matching_loss(sentences, class_ids)
 
 
+def build_image_encoder(
+    config: DamsmConfig,
+) -> LightImageEncoder | PretrainedImageEncoder | InceptionImageEncoder:
+    sizes = (config.embedding, config.image_width, config.image_size)
+    if config.image == "light":
+        return LightImageEncoder(*sizes)
+    if config.image == "inception":
+        return InceptionImageEncoder(config.embedding)
+    return PretrainedImageEncoder(config.image, *sizes)
+
+
 class Damsm(nn.Module):
     """Text and image encoder with the vocabulary that they were trained on."""
 
@@ -107,11 +121,7 @@ class Damsm(nn.Module):
         self.text_encoder = TextEncoder(
             len(vocabulary), config.embedding, config.word_width, config.dropout, config.sentence, config.rnn
         )
-        self.image_encoder: LightImageEncoder | InceptionImageEncoder = (
-            LightImageEncoder(config.embedding, config.image_width, config.image_size)
-            if config.image == "light"
-            else InceptionImageEncoder(config.embedding)
-        )
+        self.image_encoder = build_image_encoder(config)
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}
 

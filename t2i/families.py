@@ -12,6 +12,7 @@ from storage.errors import UserError, suggest
 from t2i.attngan import AttnGanConfig
 from t2i.dfgan import DfGanConfig
 from t2i.gan_int_cls import GanIntClsConfig
+from t2i.projected import ProjectedConfig
 from t2i.stackgan import StackGanConfig
 from t2i.stackgan_v2 import StackGanV2Config
 
@@ -21,6 +22,7 @@ FAMILIES: dict[str, type] = {
     "stackgan_v2": StackGanV2Config,
     "gan_int_cls": GanIntClsConfig,
     "dfgan": DfGanConfig,
+    "projected": ProjectedConfig,
 }
 
 

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 
 from storage.errors import UserError
 from storage.files import sha256
-from storage.model_folder import load_weights
+from t2i.trunks import imagenet_normalised, load_torchvision, resized
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
 LAST_INCEPTION_BLOCK = "Mixed_6e"
 
 
@@ -52,9 +51,7 @@ class FeatureNetwork:
         return self.classifier(self._maps(images)).softmax(dim=1)
 
     def _maps(self, images: Tensor) -> Tensor:
-        if images.shape[-2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        return self.trunk(self.normalise(images))
+        return self.trunk(self.normalise(resized(images, self.size)))
 
 
 def load_feature_network(path: Path | str) -> FeatureNetwork:
@@ -86,13 +83,13 @@ def load_feature_network(path: Path | str) -> FeatureNetwork:
 
 def _mobilenet(path: Path, state: dict[str, Tensor]) -> FeatureNetwork:
     model = torchvision.models.mobilenet_v2(weights=None)
-    _fill(model, state, path)
+    load_torchvision(model, state, path)
     classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.classifier)
     return FeatureNetwork(
         "MobileNetV2 (ImageNet), 1280-d",
         sha256(path),
         224,
-        _imagenet_normalisation,
+        imagenet_normalised,
         _frozen(model.features),
         _frozen(classifier),
     )
@@ -100,13 +97,13 @@ def _mobilenet(path: Path, state: dict[str, Tensor]) -> FeatureNetwork:
 
 def _squeezenet(path: Path, state: dict[str, Tensor]) -> FeatureNetwork:
     model = torchvision.models.squeezenet1_1(weights=None)
-    _fill(model, state, path)
+    load_torchvision(model, state, path)
     classifier = nn.Sequential(model.classifier, nn.Flatten())
     return FeatureNetwork(
         "SqueezeNet 1.1 (ImageNet), 512-d",
         sha256(path),
         224,
-        _imagenet_normalisation,
+        imagenet_normalised,
         _frozen(model.features),
         _frozen(classifier),
     )
@@ -121,7 +118,7 @@ def _inception(path: Path, state: dict[str, Tensor]) -> FeatureNetwork:
         trunk.add_module(name, block)
         if name == LAST_INCEPTION_BLOCK:
             break
-    _fill(trunk, {key: v for key, v in state.items() if key.split(".")[0] in trunk._modules}, path)
+    load_torchvision(trunk, state, path)
     for block in trunk.children():
         if isinstance(
             block, torchvision.models.inception.InceptionA | torchvision.models.inception.InceptionC
@@ -144,20 +141,9 @@ class _WithoutPadding(nn.Module):
         return pooled / inside
 
 
-def _fill(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    # files converted from other frameworks leave out a counter that eval mode never reads
-    counters = {key: v for key, v in module.state_dict().items() if key.endswith("num_batches_tracked")}
-    load_weights(module, counters | state, path)
-
-
 def _frozen(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
 def _as_it_is(images: Tensor) -> Tensor:
     return images
-
-
-def _imagenet_normalisation(images: Tensor) -> Tensor:
-    mean, std = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return ((images + 1) / 2 - mean) / std

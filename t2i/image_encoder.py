@@ -1,16 +1,19 @@
 """Image encoders: region features and a global feature in the words' space.
 
-AttnGAN takes Inception-v3; the light one is small enough to be trained from nothing on two CPU cores.
+AttnGAN takes Inception-v3; the light one is small enough to be trained from nothing on two CPU cores, and the others
+start from small networks trained on ImageNet.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from storage.model_folder import load_weights, read_tensors
+from storage.model_folder import read_tensors
 from t2i.precision import at_least_float32
+from t2i.trunks import Trunk, load_torchvision, resized
 
 
 def _halve(inputs: int, outputs: int) -> nn.Sequential:
@@ -22,13 +25,37 @@ def _halve(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-class LightImageEncoder(nn.Module):
-    """Strided convolutions whose maps of all scales meet at an eighth of the side.
+class LookingEncoder(nn.Module):
+    """Maps of several scales meet at the finest's side; its heads are the same whatever made the maps.
 
     The finer maps know the colour of a place, the coarser ones which part of the bird lies there. The global feature
     is read through several softmaxes over the places, so that it can tell a red head from a red tail; the mean over
     the picture, which only knows which colours there are, reached half the R-precision.
     """
+
+    def add_heads(self, channels: int, width: int, embedding: int, looks: int) -> None:
+        """channels: of all maps together; width: of what they are brought to; looks: softmaxes over the places."""
+        self.meet = nn.Sequential(
+            nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2, inplace=True)
+        )
+        self.to_regions = nn.Conv2d(width, embedding, 1, bias=False)
+        self.to_places = nn.Conv2d(width, looks, 1)
+        self.to_values = nn.Conv2d(width, embedding // 2, 1, bias=False)
+        self.to_global = nn.Linear(looks * (embedding // 2), embedding)
+
+    def look(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """maps (B, n, h, w) of several scales, the first the finest -> regions (B, hw/4, E), and global (B, E)."""
+        side = maps[0].shape[-2:]
+        met = self.meet(torch.cat([m if m.shape[-2:] == side else F.interpolate(m, side) for m in maps], 1))
+        regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)  # (B, R, E)
+        places = at_least_float32(self.to_places(met)).flatten(2).softmax(2)  # (B, looks, hw)
+        values = self.to_values(met).flatten(2).transpose(1, 2)
+        seen = (places @ values.to(places.dtype)).flatten(1)  # (B, looks * E/2)
+        return at_least_float32(regions), at_least_float32(self.to_global(seen))
+
+
+class LightImageEncoder(LookingEncoder):
+    """Strided convolutions down to a 32nd of the side, whose maps meet at an eighth."""
 
     def __init__(self, embedding: int = 256, width: int = 32, size: int = 128, looks: int = 8):
         """embedding: E; width: channels of the first convolution; size: side to which inputs are brought, px;
@@ -40,30 +67,30 @@ class LightImageEncoder(nn.Module):
         self.eighth = _halve(2 * w, 4 * w)
         self.sixteenth = _halve(4 * w, 4 * w)
         self.context = _halve(4 * w, 4 * w)
-        self.meet = nn.Sequential(
-            nn.Conv2d(14 * w, 6 * w, 1, bias=False), nn.BatchNorm2d(6 * w), nn.LeakyReLU(0.2, inplace=True)
-        )
-        self.to_regions = nn.Conv2d(6 * w, embedding, 1, bias=False)
-        self.to_places = nn.Conv2d(6 * w, looks, 1)
-        self.to_values = nn.Conv2d(6 * w, embedding // 2, 1, bias=False)
-        self.to_global = nn.Linear(looks * (embedding // 2), embedding)
+        self.add_heads(14 * w, 6 * w, embedding, looks)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) with R = (size / 16)^2, and global (B, E)."""
-        if images.shape[-1] != self.size:
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        quarter = self.quarter(images)
+        quarter = self.quarter(resized(images, self.size))
         eighth = self.eighth(quarter)
         sixteenth = self.sixteenth(eighth)
-        context = self.context(sixteenth)
-        side = eighth.shape[-2:]
-        coarser = [F.interpolate(maps, side) for maps in (sixteenth, context)]
-        met = self.meet(torch.cat([F.avg_pool2d(quarter, 2), eighth, *coarser], 1))  # (B, 6w, size/8, size/8)
-        regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)  # (B, R, E)
-        places = at_least_float32(self.to_places(met)).flatten(2).softmax(2)  # (B, looks, (size/8)^2)
-        values = self.to_values(met).flatten(2).transpose(1, 2)
-        seen = (places @ values.to(places.dtype)).flatten(1)  # (B, looks * E/2)
-        return at_least_float32(regions), at_least_float32(self.to_global(seen))
+        return self.look([F.avg_pool2d(quarter, 2), eighth, sixteenth, self.context(sixteenth)])
+
+
+class PretrainedImageEncoder(LookingEncoder):
+    """MobileNetV2 or SqueezeNet 1.1, whose maps from an eighth of the side down meet there."""
+
+    def __init__(self, name: str, embedding: int = 256, width: int = 32, size: int = 128, looks: int = 8):
+        """name: of the trunk; embedding: E; width: a twelfth of the channels that the maps meet in; size, looks: as in
+        the light encoder's."""
+        super().__init__()
+        self.size = size
+        self.trunk = Trunk(name, finest=8)
+        self.add_heads(sum(self.trunk.channels), 12 * width, embedding, looks)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) with R near (size / 16)^2, and global (B, E)."""
+        return self.look(self.trunk(resized(images, self.size)))
 
 
 class InceptionImageEncoder(nn.Module):
@@ -111,14 +138,9 @@ class InceptionImageEncoder(nn.Module):
         return at_least_float32(regions), at_least_float32(self.to_global(seen))
 
 
-def load_trunk(encoder: InceptionImageEncoder, path: Path | str) -> None:
-    """Give the trunk the weights of a file of torchvision's Inception-v3 (.pth or .safetensors), which then stay.
+def load_inception(encoder: InceptionImageEncoder, path: Path | str) -> None:
+    """Give the trunk the weights of a file in torchvision's names (.pth or .safetensors).
 
     Raises UserError where the file is missing, damaged or lacks a tensor of the trunk.
     """
-    own = encoder.trunk.state_dict()
-    state = {key: value for key, value in read_tensors(Path(path)).items() if key in own}
-    # files converted from other frameworks leave out BatchNorm's counters, which nothing reads
-    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
-    load_weights(encoder.trunk, counters | state, path)
-    encoder.trunk.requires_grad_(False)
+    load_torchvision(encoder.trunk, read_tensors(Path(path)), path)

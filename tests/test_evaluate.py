@@ -245,6 +245,14 @@ def test_a_text_without_known_words_is_painted_from_a_word_that_says_nothing(tin
     ]
 
 
+def test_retrieval_ranks_real_pictures_and_all_of_their_captions(measure):
+    found = measure("retrieval")
+    pictures, captions = found["protocol"]["pictures"], found["protocol"]["captions"]
+    assert captions == 10 * pictures and found["chance"] == 1 / pictures
+    rows = [row["value"] for row in found["rows"]]
+    assert len(rows) == 6 and rows[:3] == sorted(rows[:3]) and rows[3:] == sorted(rows[3:])
+
+
 # feature networks
 
 
@@ -291,10 +299,13 @@ def test_inception_does_not_count_padding(realdata):
 def test_real_birds_are_measured_with_a_named_network(measure, realdata, real_birds, tmp_path):
     network = str(realdata / "networks" / "squeezenet1_1_fp16.safetensors")
     options = ("--data", str(real_birds), "--network", network, "--samples", "12")
-    for metric in ("is", "fid"):
+    for metric in ("is", "coverage", "fid"):
         found = measure(metric, *options, root=tmp_path)
         assert found["protocol"]["network"]["name"] == "SqueezeNet 1.1 (ImageNet), 512-d"
         assert found["protocol"]["set"] == "birds" and found["protocol"]["samples"] == 12
+        if metric == "is":
+            assert found["protocol"]["classes"].startswith("3 species")
+            assert "%" in found["protocol"]["accuracy of the classes"]
     assert found["value"] > found["real"]  # the noise of an untrained painter is farther than other birds
     with pytest.raises(UserError, match="no parts.csv"):
         measure("part_colours", "--data", str(real_birds), root=tmp_path)

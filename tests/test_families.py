@@ -26,11 +26,18 @@ SMALL = {
     "stackgan_v2": ["gan.stages=2", "gan.width=4", "gan.discriminator_width=4"],
     "gan_int_cls": ["gan.width=4", "gan.discriminator_width=4"],
     "dfgan": ["gan.size=64", "gan.width=4", "gan.discriminator_width=4"],
+    "projected": ["gan.width=4", "gan.discriminator_width=4", "gan.mixed=4"],
 }
 
 
 def train(monkeypatch, world: Path, runs: Path, family: str, encoder: Path) -> Painter:
+    if family == "projected":
+        from torchvision.models import mobilenet_v2
+
+        torch.save(mobilenet_v2(weights=None).state_dict(), runs / "network.pth")
+    network = [f"network={runs / 'network.pth'}"] if family == "projected" else []
     words = [
+        *network,
         f"gan={family}", *SMALL[family], f"encoder={encoder}", "batch=4", "run.steps=2", "run.sample_every=2",
         f"data.root={world / 'painted_birds'}", f"data.cache={world / 'painted_birds' / 'cache'}",
         f"run.root={runs}", f"run.name={family}", "run.threads=1", "run.device=cpu",

@@ -9,8 +9,11 @@ from metrics.error_rates import character_error_rate, normalise, word_error_rate
 from metrics.frechet import frechet_distance
 from metrics.inception_score import inception_score
 from metrics.kernel import kernel_distance, squared_mmd
+from metrics.linear_classifier import fit
+from metrics.manifold import manifold
 from metrics.part_colours import part_colour_accuracy
 from metrics.r_precision import r_precision
+from metrics.retrieval import retrieval
 from metrics.variety import mean_pairwise_distance
 
 
@@ -243,3 +246,63 @@ def test_mean_pairwise_distance_by_hand():
     assert mean_pairwise_distance(features, np.array([0, 0, 1, 1, 2])) == (2.5, 2.5)
     with pytest.raises(ValueError, match="no two pictures"):
         mean_pairwise_distance(features, np.arange(5))
+
+
+# precision, recall, density, coverage
+
+
+def test_a_set_covers_itself_and_nothing_far_away():
+    real = features(0)
+    assert manifold(real, real)[:2] == (1, 1) and manifold(real, real).coverage == 1
+    assert manifold(real, real + 1000) == (0, 0, 0, 0)
+
+
+def test_pictures_of_one_kind_are_precise_and_do_not_recall():
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(np.eye(4) * 100, 50, axis=0)
+    real = kinds + rng.normal(size=(200, 4))
+    one_kind = kinds[:50] + rng.normal(size=(50, 4))
+    found = manifold(real, one_kind)
+    assert found.precision > 0.8 and found.density > 0.8
+    assert found.recall <= 0.25 and found.coverage <= 0.25
+
+
+def test_balls_reach_to_the_kth_neighbour():
+    real = np.arange(8.0)[:, None]  # every ball of 1 reaches to 1, at both ends too
+    found = manifold(real, np.array([[0.5], [0.7], [3.5], [9.0]]), k=1, k_density=2)
+    assert found.precision == 0.75  # 9 lies 2 from 7
+    assert found.recall == 0.875  # 1 to 6 within 2.8 of 3.5, 7 within 5.5 of 9; 0 is farther than 0.2 from 0.5
+    with pytest.raises(ValueError, match="more than 5 pictures in each set expected, found 4"):
+        manifold(real, real[:4])
+
+
+# retrieval
+
+
+def test_retrieval_counts_any_own_caption_and_ties_against_the_query():
+    images = np.eye(3)
+    captions = np.eye(3)[
+        [0, 1, 1, 2, 0, 2]
+    ]  # two captions a picture; the second of pictures 0 and 2 are swapped
+    picture_of = np.array([0, 0, 1, 1, 2, 2])
+    found = retrieval(images, captions, picture_of, ks=(1, 2, 3))
+    assert found.text_to_picture[1] == pytest.approx(3 / 6)
+    assert found.text_to_picture[3] == 1
+    assert found.picture_to_text == {1: 0, 2: 1, 3: 1}  # each shares its place with another's caption
+    assert retrieval(images, captions, picture_of, ks=(1, 2, 3), block=1) == found
+    with pytest.raises(ValueError, match="a caption for each of 3 pictures expected"):
+        retrieval(images, captions[:4], picture_of[:4])
+
+
+# linear classifier
+
+
+def test_a_linear_classifier_learns_what_is_linear():
+    labels = np.repeat([7, 3, 5], 40)
+    rng = np.random.default_rng(0)
+    x = np.eye(3)[np.repeat([0, 1, 2], 40)] * 4 + rng.normal(size=(120, 3))
+    classifier = fit(x[::2], labels[::2])
+    assert classifier.accuracy(x[1::2], labels[1::2]) > 0.9
+    of = classifier.probabilities(x)
+    assert of.shape == (120, 3) and np.allclose(of.sum(1), 1)
+    assert fit(x, rng.permutation(labels)).accuracy(x, labels) < 0.6

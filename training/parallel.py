@@ -194,7 +194,7 @@ def share_discriminator(D: nn.Module, side: int) -> None:
     """Each process looks at its own pictures; the heads, which see pairs of the whole batch, see all of them."""
     twin = copy.deepcopy(D).to("meta")
     features = twin.features(torch.empty(2, 3, side, side, device="meta"))
-    of_twin = dict(twin.named_parameters())
+    of_twin = {name: p for name, p in twin.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(features.sum(), list(of_twin.values()), allow_unused=True)
     used = [name for name, gradient in zip(of_twin, gradients, strict=True) if gradient is not None]
     share(D, "features", [p for name, p in D.named_parameters() if name in used])

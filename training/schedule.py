@@ -14,8 +14,9 @@ def warmup_cosine(step: int, steps: int, warmup: int, floor: float = 0.05) -> fl
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Of every group, times the group's own "scale" where it has one."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)
 
 
 def linear_end(step: int, steps: int, share: float) -> float:
