@@ -271,7 +271,9 @@ def test_balls_reach_to_the_kth_neighbour():
     real = np.arange(8.0)[:, None]  # every ball of 1 reaches to 1, at both ends too
     found = manifold(real, np.array([[0.5], [0.7], [3.5], [9.0]]), k=1, k_density=2)
     assert found.precision == 0.75  # 9 lies 2 from 7
-    assert found.recall == 0.875  # 1 to 6 within 2.8 of 3.5, 7 within 5.5 of 9; 0 is farther than 0.2 from 0.5
+    assert (
+        found.recall == 0.875
+    )  # 1 to 6 within 2.8 of 3.5, 7 within 5.5 of 9; 0 is farther than 0.2 from 0.5
     with pytest.raises(ValueError, match="more than 5 pictures in each set expected, found 4"):
         manifold(real, real[:4])
 

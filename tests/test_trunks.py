@@ -1,0 +1,179 @@
+"""Networks trained on ImageNet as trunks: of an image encoder that learns from them, of a judge that looks through."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+
+import train_encoder
+import train_gan
+from storage.errors import UserError
+from t2i.damsm import Damsm
+from t2i.image_encoder import PretrainedImageEncoder
+from t2i.projected import ProjectedConfig, build_discriminators, cut_out, discriminator_loss, generator_loss
+from t2i.text_encoder import TextFeatures
+from t2i.trunks import TAPS, Trunk, imagenet_normalised
+
+networks = pytest.mark.parametrize("name", TAPS)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a file of each network, of random weights, in torchvision's names."""
+    folder = tmp_path_factory.mktemp("networks")
+    torch.manual_seed(0)
+    for name in TAPS:
+        torch.save(getattr(torchvision.models, name)(weights=None).state_dict(), folder / f"{name}.pth")
+    return folder
+
+
+@networks
+def test_a_trunk_gives_torchvision_s_maps_at_every_scale(name: str, files: Path):
+    trunk = Trunk(name).train()
+    trunk.load(files / f"{name}.pth")
+    whole = getattr(torchvision.models, name)(weights=None).eval()
+    whole.load_state_dict(torch.load(files / f"{name}.pth"))
+    images = torch.rand(2, 3, 128, 128) * 2 - 1
+    maps = trunk(images)
+    assert torch.equal(maps[-1], whole.features(imagenet_normalised(images)))
+    for scale, channels, found in zip(TAPS[name], trunk.channels, maps, strict=True):
+        assert found.shape[1] == channels and abs(found.shape[-1] - 128 // scale) <= 1
+    assert [m.shape for m in Trunk(name, finest=8)(images)] == [m.shape for m in maps[1:]]
+
+
+def test_a_trunk_names_what_does_not_fit(files: Path, tmp_path: Path):
+    with pytest.raises(UserError, match=r"squeezenet1_1.pth lacks 0\.0\.weight"):
+        Trunk("mobilenet_v2").load(files / "squeezenet1_1.pth")
+    with pytest.raises(UserError, match="cannot read the weights .*none.pth"):
+        Trunk("mobilenet_v2").load(tmp_path / "none.pth")
+    with pytest.raises(
+        UserError, match='network="vgg" is unknown; choose one of mobilenet_v2, squeezenet1_1'
+    ):
+        ProjectedConfig(network="vgg")
+
+
+# ---- an image encoder ----
+
+
+@networks
+def test_an_encoder_sees_regions_and_the_whole(name: str):
+    encoder = PretrainedImageEncoder(name, embedding=16, width=2, size=64).eval()
+    regions, whole = encoder(torch.rand(3, 3, 80, 80) * 2 - 1)
+    assert regions.shape[0] == 3 and regions.shape[2] == 16 and 9 <= regions.shape[1] <= 16
+    assert whole.shape == (3, 16)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_a_trunk_learns_at_a_rate_of_its_own(
+    rate: float, files: Path, tiny_world: Path, tmp_path, monkeypatch
+):
+    words = [
+        "experiment=damsm_real", f"trunk={files / 'mobilenet_v2.pth'}", f"trunk_rate={rate}", "lr=1e-3", "batch=4",
+        "encoder.embedding=16", "encoder.word_width=8", "encoder.image_width=2", "encoder.image_size=64",
+        "run.steps=2", "run.sample_every=0", "run.precision=fp32", "run.threads=1", "run.device=cpu",
+        f"data.root={tiny_world / 'painted_birds'}", f"data.cache={tiny_world / 'painted_birds' / 'cache'}",
+        "data.painted=true", f"run.root={tmp_path}", "run.name=damsm",
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["train_encoder.py", *words])
+    train_encoder.main()
+    before = Trunk("mobilenet_v2", finest=8)
+    before.load(files / "mobilenet_v2.pth")
+    trunk = Damsm.load(tmp_path / "damsm" / "model").image_encoder.trunk
+    assert isinstance(trunk, Trunk)
+    pairs = list(zip(trunk.parameters(), before.parameters(), strict=True))
+    moved = max(float((mine - theirs).detach().abs().max()) for mine, theirs in pairs)
+    rounding = 1e-3  # of float16, in which a model is stored
+    assert moved < (rounding if rate == 0 else rounding + 3e-4)  # Adam's step is the rate or less
+    buffers = zip(trunk.buffers(), before.buffers(), strict=True)
+    assert all(
+        torch.allclose(a.float(), b.float(), atol=1e-3) for a, b in buffers
+    )  # no statistics are followed
+    if rate:
+        assert any(not torch.equal(mine, theirs.half().float()) for mine, theirs in pairs)
+    else:
+        assert all(torch.equal(mine, theirs.half().float()) for mine, theirs in pairs)
+    card = (tmp_path / "damsm" / "model" / "README.md").read_text()
+    assert ("which stayed" in card) == (rate == 0)
+
+
+# ---- projected discriminators ----
+
+
+def small(**changes) -> ProjectedConfig:
+    sizes = {
+        "size": 64,
+        "width": 2,
+        "discriminator_width": 4,
+        "embedding": 8,
+        "noise": 5,
+        "mixed": 4,
+        "said": 3,
+    }
+    return ProjectedConfig(**(sizes | changes))
+
+
+def batch(config: ProjectedConfig, B: int = 3) -> tuple[Tensor, TextFeatures]:
+    text = TextFeatures(
+        torch.randn(B, 2, 8), torch.zeros(B, 2, dtype=torch.bool), torch.randn(B, config.embedding)
+    )
+    return torch.rand(B, 3, config.size, config.size) * 2 - 1, text
+
+
+@networks
+@pytest.mark.parametrize("size", [64, 128])
+def test_every_scale_is_judged(name: str, size: int):
+    config = small(network=name, network_size=size)
+    D = build_discriminators(config)[0].eval()  # spectral norm estimates anew at every pass of a training
+    images, text = batch(config)
+    features = D.features(images)
+    assert features.shape == (3, len(TAPS[name]) * config.discriminator_width, 4, 4)
+    logits = D.judge_pair(features, text.sentence)
+    assert logits.shape == (len(TAPS[name]), 3)
+    rolled = D.judge_pair(features.roll(-1, 0), text.sentence.roll(-1, 0))
+    torch.testing.assert_close(rolled, logits.roll(-1, 1))
+
+
+def test_the_look_stays_and_the_generator_learns_from_it():
+    from t2i.projected import Generator
+
+    torch.manual_seed(0)
+    config = small()
+    Ds, G = build_discriminators(config), Generator(config)
+    images, text = batch(config)
+    painting = G(torch.randn(3, config.noise), torch.zeros(3, 0), text)
+    loss, logs = discriminator_loss(Ds, (images,), painting, text, config, 0)
+    loss.backward()
+    learns = {name.split(".")[1] for name, p in Ds.named_parameters() if p.grad is not None}
+    assert learns == {"scales"} and all(p.grad is None for p in G.parameters())
+    assert {"d_64", "d_real", "d_fake", "d_wrong"} == set(logs)
+    generator_loss(Ds, painting, text, torch.arange(3), None, config)[0].backward()
+    assert all(p.grad is not None for p in G.project.parameters())
+
+
+def test_a_square_is_cut_out_of_every_picture():
+    torch.manual_seed(0)
+    images = torch.ones(200, 3, 16, 16)
+    cut = cut_out(images, 0.5)
+    gone = (cut == 0).all(1)
+    assert torch.equal(cut == 0, gone[:, None].expand_as(cut))
+    counts = gone.flatten(1).sum(1)
+    assert counts.max() == 64 and counts.min() >= 16  # a corner may be all that lies inside
+    assert (gone.float().mean(0) > 0).all()
+    assert cut_out(images, 0.0) is images
+
+
+def test_a_network_belongs_to_the_family_that_looks_through_it():
+    projected = train_gan.TrainGan(gan=small())
+    encoder = torch.nn.Identity()
+    with pytest.raises(
+        UserError, match="gan=projected looks through an ImageNet network: name its file, network="
+    ):
+        train_gan.check(projected, encoder)
+    other = train_gan.TrainGan(gan=train_gan.FAMILIES["dfgan"](), network="mobilenet_v2.pth")
+    with pytest.raises(
+        UserError, match="network=mobilenet_v2.pth is for gan=projected; gan=dfgan looks through none"
+    ):
+        train_gan.check(other, encoder)
