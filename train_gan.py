@@ -7,6 +7,7 @@ import copy
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -59,6 +60,7 @@ class TrainGan:
     compile: bool = False  # torch.compile the generator and the discriminators' trunks
     measure_every: int = 0  # steps between measures of painted test captions, 0 for none
     measure_pictures: int = 500
+    keep_every: int = 0  # steps between painters that are kept in the run's folder, 0 for none
 
 
 def main() -> None:
@@ -133,15 +135,15 @@ def main() -> None:
             run.image(step, "grid", sample_grid(reader, test_set))
         if parallel.is_first() and run.due(step, config.measure_every):
             run.record(step, **painted_scores(reader, encoder, test_set, config.measure_pictures))
+        if parallel.is_first() and run.due(step, config.keep_every):
+            keep(
+                reader, run.folder / "kept" / f"{step + 1:06d}", config, sizes, step + 1, run.elapsed, encoder
+            )
         if run.save_due(step):
             run.save(step, **{name: part.state_dict() for name, part in kept.items()})
 
-    training = {
-        "data": config.data.root, "steps": config.run.steps, "batch": config.batch, "seed": config.run.seed,
-        "encoder": encoder.checksum, "hours": round(run.elapsed / 3600, 2),
-    }  # fmt: skip
     if parallel.is_first():
-        reader.save(run.model_folder, card(config, sizes, training, LIMITS[reader.reads]), training)
+        keep(reader, run.model_folder, config, sizes, config.run.steps, run.elapsed, encoder)
         print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
     parallel.leave()
 
@@ -284,6 +286,23 @@ LIMITS = {
 }
 
 
+def keep(
+    painter: Painter,
+    folder: Path,
+    config: TrainGan,
+    sizes: list[int],
+    steps: int,
+    seconds: float,
+    encoder: Any,
+) -> None:
+    """Write the painter's model folder as it is after so many steps."""
+    training = {
+        "data": config.data.root, "steps": steps, "batch": config.batch, "seed": config.run.seed,
+        "encoder": encoder.checksum, "hours": round(seconds / 3600, 2),
+    }  # fmt: skip
+    painter.save(folder, card(config, sizes, training, LIMITS[painter.reads]), training)
+
+
 def card(config: TrainGan, sizes: list[int], training: dict, limits: str) -> str:
     family = family_of(config.gan)
     return f"""# {family_name(config.gan)} painter, {" and ".join(map(str, sizes))} px
@@ -291,7 +310,7 @@ def card(config: TrainGan, sizes: list[int], training: dict, limits: str) -> str
 Paints a picture from a caption: a generator (EMA weights) and the text encoder that it was trained with (SHA-256
 {training["encoder"][:16]}). {(family.__doc__ or "").splitlines()[0]}
 
-Trained from nothing on `{config.data.root}`: {config.run.steps} steps of {config.batch} pictures, seed
+Trained from nothing on `{config.data.root}`: {training["steps"]} steps of {config.batch} pictures, seed
 {config.run.seed}, {training["hours"]} hours.
 
 Limits: {limits} and paints what its data shows; its figures stand in the project's

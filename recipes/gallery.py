@@ -84,13 +84,14 @@ def measured_pairs() -> "tuple[Sample, np.ndarray, np.ndarray, list[dict[str, st
     import torch
 
     import evaluate
+    import judges
     from data.captions import named_colours
     from measured import collect, draw_sample, painted, rendered
 
     args: argparse.Namespace = evaluate.parser().parse(["--metric", "part_colours"])
     evaluate.check(args)
     args.device = "cpu"
-    classifier, sample = evaluate.load_classifier(args), draw_sample(args)
+    classifier, sample = judges.load_classifier(args), draw_sample(args)
     batches = list(painted(args, sample))
     real = np.concatenate([batch.numpy() for batch in rendered(args, sample.only(range(16)))])
     with torch.inference_mode():
