@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from judges import feature_network, load_classifier, probability_network
+from judges import feature_network, load_classifier, probability_network, real_features
 from measured import (
     PAINTED,
     SPOKEN,
@@ -397,13 +397,12 @@ def variety(args: argparse.Namespace) -> Result:
     sample = draw_sample(args)
     captions = np.repeat(np.arange(len(sample)), VARIETY_SEEDS)
     many = replace(sample.only(captions), noise=list(range(VARIETY_SEEDS)) * len(sample))
-    every = np.arange(len(sample.birds))
+    of_real = real_features(args, sample.birds, features, network)
     rows = []
-    for name, images, groups, of in (
-        ("generated", painted(args, many), captions, f"{len(sample)} captions"),
-        ("real", rendered(args, sample, every), sample.birds.class_ids, "the species of the split"),
+    for name, read, groups, of in (
+        ("generated", collect(features, painted(args, many)), captions, f"{len(sample)} captions"),
+        ("real", of_real, sample.birds.class_ids, "the species of the split"),
     ):
-        read = collect(features, images)
         with few_samples():
             mean, std = distance(read, groups)
         rows.append(Row(name, mean, {"std": std, "of": of}))
@@ -476,7 +475,7 @@ def feature_sets(
     features, network = feature_network(args)
     sample = draw_sample(args)
     generated = collect(features, painted(args, sample))
-    reference = collect(features, rendered(args, sample, np.arange(len(sample.birds))))
+    reference = real_features(args, sample.birds, features, network)
     order = np.random.default_rng(args.seed).permutation(len(reference))
     halves = (reference[order[::2]], reference[order[1::2]])
     protocol = sample.protocol | network | {

@@ -5,16 +5,21 @@ Every function takes the options of `evaluate.py`, and says in the protocol whic
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measured import Sample, collect, has_part_truth, rendered
+from measured import Sample, collect, has_part_truth, pictures
 from storage.errors import UserError
+from storage.files import write_atomically
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
+    from data.cub import Birds
     from t2i.part_classifier import PartClassifier
 
+FEATURES_VERSION = 1  # raised when the same network would give other features
 IS_HEADS = ("body", "wings")  # whose joint colour is the class of a painted bird
 
 
@@ -56,21 +61,23 @@ def probability_network(
         return lambda images: network.probabilities(images).double(), entry | {
             "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds"
         }
-    of_species, told = species_classifier(args, sample, network.features)
+    of_species, told = species_classifier(args, sample, network.features, entry)
     return lambda images: of_species(network.features(images)), entry | told
 
 
 def species_classifier(
-    args: argparse.Namespace, sample: Sample, features: Callable[["Tensor"], "Tensor"]
+    args: argparse.Namespace,
+    sample: Sample,
+    features: Callable[["Tensor"], "Tensor"],
+    network: dict[str, Any],
 ) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
     """features (B, D) -> probabilities (B, K) of the split's species, learnt from its own photographs."""
-    import numpy as np
     import torch
 
     from metrics.linear_classifier import fit
 
     labels = sample.birds.class_ids
-    seen = collect(features, rendered(args, sample, np.arange(len(labels))))
+    seen = real_features(args, sample.birds, features, network)
     first, second = seen[::2], seen[1::2]  # pictures of a species stand together: half of each
     right = (
         fit(first, labels[::2]).accuracy(second, labels[1::2]),
@@ -83,6 +90,33 @@ def species_classifier(
         "accuracy of the classes": f"{100 * sum(right) / 2:.1f} %, learnt from one half of the photographs and "
         "measured on the other, both ways",
     }
+
+
+def real_features(
+    args: argparse.Namespace,
+    birds: "Birds",
+    features: Callable[["Tensor"], "Tensor"],
+    network: dict[str, Any],
+) -> "np.ndarray":
+    """Features (N, D) of all pictures of a split, kept beside its packed pictures for the next measure."""
+    import numpy as np
+
+    from data.packed import fingerprint
+
+    packed = birds.pictures
+    mark = fingerprint(FEATURES_VERSION, packed.index["fingerprint"], packed.kept, network)
+    path = packed.path.with_name(f"{packed.path.stem}-features-{mark[:16]}.npy")
+    try:
+        return np.load(path)
+    except (OSError, ValueError):  # not there, or not whole
+        found = collect(features, pictures(args, birds, np.arange(len(birds))))
+
+    def write(beside: Path) -> None:
+        with open(beside, "wb") as file:
+            np.save(file, found)
+
+    write_atomically(path, write)
+    return found
 
 
 def painted_classifier(args: argparse.Namespace) -> "PartClassifier":

@@ -245,6 +245,19 @@ def test_a_text_without_known_words_is_painted_from_a_word_that_says_nothing(tin
     ]
 
 
+def test_features_of_real_pictures_are_kept_and_made_anew_where_damaged(measure, tiny_world, monkeypatch):
+    kept = tiny_world / "painted_birds" / "cache"
+    for path in kept.glob("test-*-features-*.npy"):
+        path.unlink()
+    first = measure("fid", "--samples", "12")["value"]
+    (path,) = kept.glob("test-*-features-*.npy")
+    with monkeypatch.context() as patch:
+        patch.setattr("judges.pictures", lambda *_: pytest.fail("the pictures were read again"))
+        assert measure("fid", "--samples", "12")["value"] == first
+    path.write_bytes(path.read_bytes()[:200])
+    assert measure("fid", "--samples", "12")["value"] == first
+
+
 def test_retrieval_ranks_real_pictures_and_all_of_their_captions(measure):
     found = measure("retrieval")
     pictures, captions = found["protocol"]["pictures"], found["protocol"]["captions"]
