@@ -1,6 +1,7 @@
 """What generate.py draws: grids of birds, stages, attention word by word, spectrograms. Pillow and numpy only."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -228,6 +229,59 @@ def attention(
         pen.text((x + side / 2, y + side + 6), shorten(words[i - 1], 19, side), INK, font(19), anchor="ma")
         pen.text((x + side / 2, y + side + 30), f"up to {peak:.2f}", QUIET, font(13), anchor="ma")
     return with_caption(page, caption, note) if caption else page
+
+
+def curve(
+    points: Sequence[tuple[float, float]],
+    ahead: Sequence[tuple[float, float]],
+    levels: Sequence[tuple[str, float]],
+    titles: tuple[str, str],
+    note: str = "",
+) -> Image.Image:
+    """Measured (x, y) on logarithmic axes, what they would come to `ahead`, and named heights; titles of x and y."""
+    width, height, left, below = 860, 420, 70, 60
+    page, pen = sheet(width + left + MARGIN, height + below + 2 * MARGIN)
+    xs = [x for x, _ in [*points, *ahead]]
+    ys = [y for _, y in [*points, *ahead, *levels]]
+    (x0, x1), (y0, y1) = (np.log([min(v) * 0.9, max(v) * 1.3]) for v in (xs, ys))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + width * (np.log(x) - x0) / (x1 - x0), MARGIN + height * (y1 - np.log(y)) / (y1 - y0)
+
+    for values, low, high, across in ((_ticks(x0, x1), y0, y1, False), (_ticks(y0, y1), x0, x1, True)):
+        for value in values:
+            ends = [(np.exp(e), value) if across else (value, np.exp(e)) for e in (low, high)]
+            (xa, ya), (xb, yb) = place(*ends[0]), place(*ends[1])
+            pen.line((xa, ya, xb, yb), LINE, 1)
+            spot, anchor = ((xa - 8, ya), "rm") if across else ((xa, ya + 8), "ma")
+            pen.text(spot, f"{value:g}", QUIET, font(14), anchor=anchor)
+    for name, y in levels:
+        (xa, ya), (xb, _) = place(np.exp(x0), y), place(np.exp(x1), y)
+        pen.line((xa, ya, xb, ya), DOUBT, 2)
+        pen.text((xb - 6, ya - 4), f"{name}: {y:.3g}", DOUBT, font(14), anchor="rb")
+    for (xa, ya), (xb, yb) in pairwise([place(*p) for p in [*points[-1:], *ahead]]):
+        for part in np.arange(0, 1, 0.1):  # dashes
+            step = part + 0.05
+            pen.line(
+                (xa + part * (xb - xa), ya + part * (yb - ya), xa + step * (xb - xa), ya + step * (yb - ya)),
+                QUIET,
+                2,
+            )
+    spots = [place(*p) for p in points]
+    pen.line(spots, INK, 3, joint="curve")
+    for (x, y), (_, value) in zip(spots, points, strict=True):
+        pen.ellipse((x - 5, y - 5, x + 5, y + 5), INK)
+        pen.text((x, y - 10), f"{value:.3g}", INK, font(15), anchor="mb")
+    pen.text((left + width / 2, MARGIN + height + 32), titles[0], INK, font(16), anchor="ma")
+    pen.text((left, MARGIN - 10), titles[1], INK, font(16), anchor="lb")
+    return with_caption(page, "", note) if note else page
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten between two logarithms."""
+    powers = range(int(np.floor(low / np.log(10))), int(np.ceil(high / np.log(10))) + 1)
+    every = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    return [value for value in every if low <= np.log(value) <= high]
 
 
 def spectrogram(mel: np.ndarray, seconds: float, words: Sequence[Span], note: str = "") -> Image.Image:

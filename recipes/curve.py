@@ -1,0 +1,79 @@
+"""What more hours bring: `python -m recipes.curve runs/projected_real --data datasets/cub --network FILE`.
+
+Measures FID and KID of the painters that a run kept on its way (`keep_every=`), writes results/curve-<run>.json and
+draws docs/curve-<run>.png. What lies ahead is the power law FID = a hours^-b through the later half of the points: a
+straight line here, and no promise, since every training flattens at last.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import pictures
+from recipes.common import call
+from storage.errors import Parser, UserError, run_cli
+from storage.files import read_json, write_atomically, write_json
+
+AHEAD = (2, 5, 10)  # times the hours of the last painter
+
+
+def main() -> int:
+    p = Parser(prog="python -m recipes.curve", description="FID against hours of a run's kept painters.")
+    p.add_argument("run", type=Path, help="the run's folder, trained with keep_every=")
+    p.add_argument("--data", type=Path, required=True, help="birds in CUB's layout")
+    p.add_argument("--network", type=Path, required=True, help="safetensors of the measuring network")
+    p.add_argument("--samples", type=int, default=1000, help="captions painted for each (default 1000)")
+    args = p.parse(None)
+    kept = sorted((args.run / "kept").glob("*/config.json"))
+    if len(kept) < 2:
+        raise UserError(f"{args.run} kept {len(kept)} painters, 2 or more are needed; train with keep_every=")
+    rows = [row(args, config.parent) for config in kept]
+    real = rows[-1].pop("real")
+    hours, fid = (np.array([r[key] for r in rows]) for key in ("hours", "fid"))
+    a, b = power_law(hours[len(rows) // 2 - 1 :], fid[len(rows) // 2 - 1 :])
+    ahead = [(hours[-1] * times, a * (hours[-1] * times) ** -b) for times in AHEAD]
+    name = args.run.name
+    found = {"run": name, "samples": args.samples, "network": args.network.stem, "real against real": real,
+             "points": [{k: v for k, v in r.items() if k != "real"} for r in rows],
+             "ahead": [{"hours": h, "fid": f} for h, f in ahead]}  # fmt: skip
+    write_json(Path("results") / f"curve-{name}.json", found)
+    page = pictures.curve(
+        list(zip(hours, fid, strict=True)),
+        ahead,
+        [("real against real", real)],
+        ("hours of training", f"FID, {args.network.stem}, {args.samples} pictures"),
+        "dashed: the power law through the later half of the points",
+    )
+    path = Path("docs") / f"curve-{name}.png"
+    write_atomically(path, lambda beside: page.save(beside, format="PNG", optimize=True))
+    print(json.dumps(found, indent=1))
+    print(path)
+    return 0
+
+
+def row(args, folder: Path) -> dict:
+    """FID and KID of one painter, with its hours and the pictures that it has seen."""
+    training = read_json(folder / "config.json")["training"]
+    found = {
+        "hours": training["hours"],
+        "steps": training["steps"],
+        "pictures seen": training["steps"] * training["batch"],
+    }
+    for metric in ("fid", "kid"):
+        words = ["--metric", metric, "--model", str(folder), "--data", str(args.data), "--json"]
+        words += ["--network", str(args.network), "--samples", str(args.samples)]
+        result = json.loads(call("evaluate.py", *words, capture=True).splitlines()[-1])
+        found[metric] = result["value"]
+        found["real"] = found.get("real", result["real"])
+    return found
+
+
+def power_law(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """y = a x^-b by least squares of the logarithms -> (a, b)."""
+    slope, start = np.polyfit(np.log(x), np.log(y), 1)
+    return float(np.exp(start)), float(-slope)
+
+
+if __name__ == "__main__":
+    run_cli(main)
