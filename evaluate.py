@@ -88,9 +88,9 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     p.add_argument("--metric", required=True, metavar="|".join(PICTURE_METRICS + SPEECH_METRICS))
-    p.add_argument(
-        "--model", metavar="FOLDER", type=Path, default=Path("weights/painted-attngan"), help="painter"
-    )
+    p.add_argument("--model", metavar="FOLDER", type=Path, default=Path("weights/painted-attngan"),
+                   help='painter, or "photographs": of the training split, the one that --encoder finds')  # fmt: skip
+    p.add_argument("--size", type=int, default=64, help="side of these photographs, px (default 64)")
     p.add_argument("--encoder", metavar="FOLDER", type=Path, default=Path("weights/painted-damsm"),
                    help="DAMSM that ranks captions for r_precision and retrieval")  # fmt: skip
     p.add_argument("--classifier", metavar="FOLDER", type=Path, default=Path("weights/painted-parts"),
@@ -166,6 +166,8 @@ def check(args: argparse.Namespace) -> None:
         raise UserError("--from transcript changes no words; colour_edits is measured from captions")
     if args.samples is not None and args.samples < 2:
         raise UserError(f"--samples {args.samples}: at least 2 are needed")
+    if args.size < 8:
+        raise UserError(f"--size {args.size}: at least 8 pixels are needed")
     if args.batch < 1:
         raise UserError(f"--batch {args.batch}: at least 1 is needed")
     if not 0 <= args.beam <= 100:

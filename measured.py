@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from data.cub import Birds
-    from t2i.painter import Painter
+    from t2i.painter import Painter, Paintings
 
 # torch and the models are imported once the command is known to be right: --help and mistakes answer at once
 
 PAINTED, SPOKEN = "painted_birds", "spoken_captions"
+PHOTOGRAPHS = "photographs"  # a --model that paints nothing: the nearest training photograph
 CLIPS_AT_ONCE = 64
 LONGEST = 60.0  # seconds of a clip that is heard
 
@@ -35,7 +36,7 @@ class Sample:
     """N pairs: indices (N,) of pictures, a caption of each, what is painted for it, and the seed of its noise."""
 
     birds: "Birds"
-    painter: "Painter"
+    painter: "Painter | Photographs"
     indices: "np.ndarray"
     captions: list[str]
     texts: list[str]
@@ -70,9 +71,13 @@ def draw_sample(args: argparse.Namespace) -> Sample:
 
     from pipeline import load_painter
 
-    painter = load_painter(args.model).to(args.device)
-    painter.bf16 = args.precision == "bf16"
     root = bird_folder(args)
+    painter: Painter | Photographs
+    if args.model.name == PHOTOGRAPHS:
+        painter = Photographs(args, root)
+    else:
+        painter = trained = load_painter(args.model).to(args.device)
+        trained.bf16 = args.precision == "bf16"
     birds = open_birds(args, root, painter.resolutions[-1])
     indices = choose(len(birds), args.samples, args.seed)
     captions, noise = [], []
@@ -98,6 +103,37 @@ def draw_sample(args: argparse.Namespace) -> Sample:
     texts = with_known_words(spoken, painter.known)
     protocol["texts without a known word"] = sum(a != b for a, b in zip(spoken, texts, strict=True))
     return Sample(birds, painter, indices, captions, texts, noise, protocol)
+
+
+class Photographs:
+    """In place of a painter, the baseline of all of them: the training photograph that a DAMSM finds for a sentence."""
+
+    def __init__(self, args: argparse.Namespace, root: Path) -> None:
+        import numpy as np
+        import torch
+
+        from data.cub import load_birds
+        from t2i.damsm import Damsm
+
+        self.encoder = Damsm.load(args.encoder).to(args.device)
+        self.checksum = self.encoder.checksum
+        self.training_info = {"encoder": self.checksum}
+        self.resolutions = [args.size]
+        self.birds = load_birds(root, "train", args.size, cache_of(args, root))
+        every = pictures(args, self.birds, np.arange(len(self.birds)))
+        seen = collect(lambda part: self.encoder.encode_images(part)[1], every)
+        self.seen = torch.nn.functional.normalize(torch.from_numpy(seen).float(), dim=1)  # (N, E)
+
+    def known(self, text: str, limit: int | None = None) -> list[str]:
+        return self.encoder.vocabulary.known(text, limit=limit)
+
+    def paint(self, texts: Sequence[str], seeds: Sequence[int]) -> "Paintings":
+        """B sentences -> their photographs, whatever the seeds."""
+        from data.sampling import to_unit
+        from t2i.painter import Paintings
+
+        found = (self.encoder.encode_texts(texts).sentence.cpu() @ self.seen.T).argmax(dim=1)
+        return Paintings((to_unit(self.birds.batch(found.tolist(), None)),), (), [])
 
 
 def choose(count: int, samples: int | None, seed: int) -> "np.ndarray":

@@ -258,6 +258,14 @@ def test_features_of_real_pictures_are_kept_and_made_anew_where_damaged(measure,
     assert measure("fid", "--samples", "12")["value"] == first
 
 
+def test_photographs_of_the_training_split_are_the_baseline(measure, monkeypatch):
+    found = measure("fid", "--model", "photographs", "--samples", "24", "--size", "32")
+    assert found["protocol"]["image size"] == 32 and found["value"] > 0
+    assert found["protocol"]["model"]["name"] == "photographs"
+    with pytest.raises(UserError, match="--size 0: at least 8"):
+        measure("fid", "--model", "photographs", "--size", "0")
+
+
 def test_retrieval_ranks_real_pictures_and_all_of_their_captions(measure):
     found = measure("retrieval")
     pictures, captions = found["protocol"]["pictures"], found["protocol"]["captions"]
