@@ -8,6 +8,7 @@
 # Runs lie in runs/, the finished models go to weights/, the figures to results/. RECIPE_PYTHON names another Python.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source recipes/stages.sh
 
 size="${1:-}"
 case "$#$size" in
@@ -43,14 +44,9 @@ attngan()    {
     encoder="runs/$(run_of damsm)/model"
 }
 release()    {
-  local model beside
+  local model
   for model in parts damsm recognizer attngan; do
-    beside="weights/.painted-$model.new"
-    mkdir -p weights
-    rm -rf "$beside"
-    cp -R "runs/$(run_of "$model")/model" "$beside"  # whole before the released one goes
-    rm -rf "weights/painted-$model"
-    mv "$beside" "weights/painted-$model"
+    release_model "$(run_of "$model")" "painted-$model"
   done
   ls -d weights/painted-*
 }
@@ -63,30 +59,4 @@ measure()    {
   "$python" evaluate.py --metric part_colours --from transcript
 }
 
-clock() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
-
-planned=0
-for stage in "${stages[@]}"; do
-  read -r _ seconds _ <<< "$stage"
-  planned=$((planned + seconds))
-done
-echo "$size: ${#stages[@]} stages, about $((planned / 60)) minutes on two cores"
-
-begin=$SECONDS left=$planned worked=0 expected=0 number=0
-for stage in "${stages[@]}"; do
-  read -r name seconds what <<< "$stage"
-  number=$((number + 1))
-  # the table's seconds, at the pace of the stages that have had work to do
-  estimate=$((expected > 0 ? left * worked / expected : left))
-  echo
-  echo "== stage $number/${#stages[@]}: $what | elapsed $(clock $((SECONDS - begin))) | left about $(clock $estimate)"
-  start=$SECONDS
-  "$name"
-  took=$((SECONDS - start))
-  left=$((left - seconds))
-  if ((took * 2 > seconds)); then  # less was no work: it was complete, or nearly
-    worked=$((worked + took)) expected=$((expected + seconds))
-  fi
-done
-echo
-echo "done in $(clock $((SECONDS - begin))): models in weights/, figures in results/"
+run_stages "$size"

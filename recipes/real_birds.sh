@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Trains the models of real birds and measures them:
+#
+#     recipes/real_birds.sh datasets/cub datasets/networks
+#
+# The first folder is CUB-200-2011 in StackGAN's layout, the second holds torchvision's ImageNet weights as .safetensors
+# or .pth: mobilenet_v2*, which the models learn from, squeezenet1_1*, which the second encoder does, and inception_v3*,
+# which only measures. Stopped or killed, the same command goes on. RECIPE_PYTHON names another Python.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source recipes/stages.sh
+
+if [[ $# -ne 2 || ! -d "$1/CUB_200_2011" || ! -d "$2" ]]; then
+  echo "usage: recipes/real_birds.sh <CUB in StackGAN's layout> <folder of ImageNet networks>" >&2
+  exit 2
+fi
+data="$1"
+network_of() {
+  local file
+  for file in "$networks/$1"*.safetensors "$networks/$1"*.pth; do
+    [[ -f "$file" ]] && echo "$file" && return
+  done
+  echo "no $1*.safetensors or .pth in $networks" >&2
+  return 1
+}
+networks="$2"
+mobilenet=$(network_of mobilenet_v2)
+squeezenet=$(network_of squeezenet1_1)
+inception=$(network_of inception_v3)
+cache=datasets/cache/$(basename "$(realpath "$data")")
+python="${RECIPE_PYTHON:-.venv/bin/python}"
+[[ -x "$python" ]] || python=python3
+set_words=(data.root="$data" data.cache="$cache")
+
+# stage, seconds on two cores, what it does
+stages=(
+  "damsm    2400  train the text and image encoders (DAMSM, MobileNetV2)"
+  "second   1800  train a second pair for the measures (SqueezeNet)"
+  "painter 14400  train the generator (projected discriminators, 64 px)"
+  "release     1  copy the models to weights/"
+  "measure   900  measure them on the test photographs"
+)
+
+damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
+second()  { "$python" train_encoder.py experiment=damsm_real_second trunk="$squeezenet" "${set_words[@]}"; }
+painter() { "$python" train_gan.py experiment=projected_real network="$mobilenet" "${set_words[@]}"; }
+release() {
+  release_model damsm_real real-damsm
+  release_model projected_real real-projected
+  ls -d weights/real-*
+}
+measure() {
+  local metric model second=(--encoder runs/damsm_real_second/model)
+  mkdir -p results
+  for encoder in weights/real-damsm runs/damsm_real_second/model; do
+    "$python" evaluate.py --metric retrieval --encoder "$encoder" --data "$data"
+  done
+  for model in weights/real-projected photographs; do
+    for metric in fid kid coverage is; do
+      "$python" evaluate.py --metric "$metric" --model "$model" --encoder weights/real-damsm --data "$data" \
+        --network "$inception"
+    done
+    "$python" evaluate.py --metric r_precision --model "$model" "${second[@]}" --data "$data"
+  done
+  "$python" -m recipes.curve runs/projected_real --data "$data" --network "$inception"
+}
+
+run_stages "real birds"
