@@ -1,0 +1,138 @@
+"""Draw the pictures of real birds: `python -m recipes.real_gallery --data datasets/cub --network FILE`.
+
+Captions are those of the first test pictures that `evaluate.py` measures. What is chosen is chosen by DAMSM's score and
+says so: the best of eight seeds, and the worst of all for the failures.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+import evaluate
+import judges
+import measured
+import pictures
+from storage.errors import Parser, run_cli
+from storage.files import make_folder, write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from measured import Sample
+    from t2i.damsm import Damsm
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SHOWN, SEEDS, NEAREST = 16, 8, 3
+SOUGHT = 200  # pairs among which the failures are
+
+
+def main() -> int:
+    p = Parser(prog="python -m recipes.real_gallery", description="Draw the README's pictures of real birds.")
+    p.add_argument("--data", type=Path, required=True, help="CUB in StackGAN's layout")
+    p.add_argument(
+        "--network", type=Path, required=True, help="safetensors of the network that neighbours are near in"
+    )
+    p.add_argument("--model", type=Path, default=Path("weights/real-projected"))
+    p.add_argument("--encoder", type=Path, default=Path("weights/real-damsm"))
+    given = p.parse(None)
+    import torch
+
+    from t2i.damsm import Damsm
+
+    args = evaluate.parser().parse(["--metric", "fid", *(f"--{k}={v}" for k, v in vars(given).items())])
+    evaluate.check(args)
+    args.device, args.samples = "cpu", SOUGHT
+    encoder, sample = Damsm.load(args.encoder), measured.draw_sample(args)
+    first = sample.only(range(SHOWN))
+    make_folder(DOCS)
+    with torch.inference_mode():
+        painted = torch.cat(list(measured.painted(args, sample)))
+        real = torch.cat(list(measured.rendered(args, first)))
+        both = list(zip(painted[:SHOWN].numpy(), real.numpy(), strict=True))
+        note = f"the first {SHOWN} test captions that are measured, unselected: painted, and the photograph below"
+        save(pictures.captioned(both, first.texts, note), "real_samples.jpg")
+
+        best = [[best_of(first, encoder, text).numpy()] for text in first.texts]
+        note = f"the same captions, the best of {SEEDS} seeds by DAMSM's score"
+        save(pictures.captioned(best, first.texts, note), "real_best.jpg")
+
+        worst = np.argsort(scores(encoder, painted, sample.texts))[:8]
+        note = f"the eight of {SOUGHT} pairs that DAMSM scores lowest"
+        stacks = [[painted[i].numpy()] for i in worst]
+        save(
+            pictures.captioned(stacks, [sample.texts[i] for i in worst], note, columns=4), "real_failures.jpg"
+        )
+
+        save(attention(encoder, torch.from_numpy(best[0][0]), first.texts[0]), "real_attention.jpg")
+        save(neighbours(args, sample, painted), "real_neighbours.jpg")
+    return 0
+
+
+def scores(encoder: "Damsm", images: "Tensor", texts: list[str]) -> np.ndarray:
+    """How well each picture (N, 3, s, s) fits its own text, (N,): the sum of DAMSM's word and sentence scores."""
+    from t2i.damsm import sentence_scores, word_scores
+
+    (regions, image), text, config = (
+        encoder.encode_images(images),
+        encoder.encode_texts(texts),
+        encoder.config,
+    )
+    both = word_scores(regions, text, config.gamma1, config.gamma2) + sentence_scores(image, text.sentence)
+    return both.diagonal().numpy()
+
+
+def best_of(sample: "Sample", encoder: "Damsm", text: str) -> "Tensor":
+    """Of the seeds 0 to 7 the picture (3, s, s) that scores highest."""
+    images = sample.painter.paint([text] * SEEDS, range(SEEDS)).images[-1]
+    return images[scores(encoder, images, [text] * SEEDS).argmax()]
+
+
+def attention(encoder: "Damsm", picture: "Tensor", text: str) -> Image.Image:
+    """The regions of a picture (3, s, s) in which DAMSM finds each word."""
+    from t2i.damsm import attend_regions
+
+    regions, _ = encoder.encode_images(picture[None])
+    words = encoder.vocabulary.known(text, limit=encoder.config.words)
+    _, weights = attend_regions(regions, encoder.encode_texts([text]), encoder.config.gamma1)  # (1, 1, L, R)
+    side = round(weights.shape[-1] ** 0.5)
+    maps = weights[0, 0, : len(words)].unflatten(1, (side, side)).numpy()
+    return pictures.attention(picture.numpy(), maps, words, f"“{text}”", "where DAMSM finds each word")
+
+
+def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") -> Image.Image:
+    """Painted pictures with the nearest training photographs, and how near test photographs are to these."""
+    from data.cub import load_birds
+    from metrics.vectors import squared_distances
+
+    features, network = judges.feature_network(args)
+    root = measured.bird_folder(args)
+    train = load_birds(root, "train", sample.birds.size, measured.cache_of(args, root))
+    known = judges.real_features(args, train, features, network)
+    test = judges.real_features(args, sample.birds, features, network)[sample.indices]
+    own = measured.collect(features, painted.split(args.batch))
+    apart = [np.sqrt(squared_distances(some, known)) for some in (own, test)]
+    medians = [float(np.median(distances.min(axis=1))) for distances in apart]
+    stacks: list[list[Any]] = []
+    for row in range(8):
+        near = np.argsort(apart[0][row])[:NEAREST]
+        photographs = train.batch(near.tolist(), None).float().numpy() / 127.5 - 1
+        stacks.append([painted[row].numpy(), *photographs])
+    note = (
+        f"painted above, the {NEAREST} nearest training photographs below; median distance to the nearest: "
+        f"painted {medians[0]:.2f}, test photographs {medians[1]:.2f}"
+    )
+    print(note)
+    return pictures.captioned(stacks, [""] * len(stacks), note)
+
+
+def save(image: Image.Image, name: str) -> None:
+    write_atomically(DOCS / name, partial(image.save, format="JPEG", quality=90))
+    print(f"docs/{name}: {image.width} x {image.height} px, {(DOCS / name).stat().st_size // 1024} KB")
+
+
+if __name__ == "__main__":
+    run_cli(main)

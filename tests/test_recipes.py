@@ -1,0 +1,40 @@
+"""What the recipes compute themselves; the commands that they call have tests of their own."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pictures
+from recipes import curve, families
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_a_power_law_is_found_again():
+    hours = np.array([0.5, 1.0, 2.0, 4.0])
+    assert curve.power_law(hours, 80 * hours**-0.3) == pytest.approx((80, 0.3))
+
+
+def test_a_curve_has_room_for_all_of_its_points():
+    page = pictures.curve([(0.1, 300), (1, 90)], [(10, 40)], [("real", 4)], ("hours", "FID"), "note")
+    assert page.width < 1100 and len(page.convert("L").getcolors(256) or []) > 5
+
+
+def test_a_table_of_families_has_a_row_for_each():
+    rows = [{"family": "dfgan", "fid": "1.2"}, {"family": "attngan", "fid": "0.9"}]
+    assert families.table(rows) == "| family | fid |\n| --- | --- |\n| dfgan | 1.2 |\n| attngan | 0.9 |\n"
+
+
+def test_the_recipe_of_real_birds_says_what_it_needs(tmp_path):
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            ["bash", str(ROOT / "recipes" / "real_birds.sh"), *words], capture_output=True, text=True
+        )
+        assert done.returncode != 0
+        return done.stderr
+
+    assert run().startswith("usage: recipes/real_birds.sh <CUB in StackGAN's layout>")
+    (tmp_path / "CUB_200_2011").mkdir()
+    assert run(str(tmp_path), str(tmp_path)).startswith("no mobilenet_v2*.safetensors or .pth in")
