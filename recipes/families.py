@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes.common import call, measure
+from recipes.common import call, measure, save
 from storage.errors import Parser, UserError, run_cli, suggest
-from storage.files import read_json, write_atomically, write_text
+from storage.files import read_json, write_text
 
 PAINTED = "datasets/painted_birds"
-OUT, PICTURE = Path("results/families"), Path("docs/families.jpg")
+OUT = Path("results/families")
 SHORT, LONG = 20, 120  # steps of two first runs, whose difference tells how long a step takes
 OURS = [
     "lr_generator=1e-3",
@@ -189,8 +189,7 @@ def draw(args: argparse.Namespace, names: list[str]) -> None:
         for caption in captions
     ]
     page = pictures.table(rows, captions, names, f"{args.minutes:g} minutes of training each, seed {SEED}")
-    write_atomically(PICTURE, lambda path: page.save(path, format="JPEG", quality=90))
-    print(PICTURE)
+    save(page, "families.jpg")
 
 
 if __name__ == "__main__":

@@ -5,22 +5,20 @@ Nothing is chosen by hand: sentences and seeds stand below, the unselected sampl
 """
 
 import argparse
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 import pictures
+from recipes.common import DOCS, save
 from storage.errors import run_cli
-from storage.files import make_folder, write_atomically
+from storage.files import make_folder
 
 if TYPE_CHECKING:
     from measured import Sample
     from pipeline import SpeechToImage
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLIP = DOCS.parent / "samples" / "blue_bird.ogg"
 WORDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
 CHANGED = (  # sentence, and the part that changes
@@ -113,11 +111,6 @@ def failures(sample: "Sample", painted: np.ndarray, named: list[dict], read: lis
     ]
     note = f"the eight of {len(sample)} pairs with the most colours read wrong"
     return pictures.captioned([[painted[i]] for i in worst], captions, note, columns=4)
-
-
-def save(image: Image.Image, name: str) -> None:
-    write_atomically(DOCS / name, partial(image.save, format="JPEG", quality=90))
-    print(f"docs/{name}: {image.width} x {image.height} px, {(DOCS / name).stat().st_size // 1024} KB")
 
 
 if __name__ == "__main__":

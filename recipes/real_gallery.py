@@ -5,7 +5,6 @@ says so: the best of eight seeds, and the worst of all for the failures.
 """
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ import evaluate
 import judges
 import measured
 import pictures
+from recipes.common import DOCS, save
 from storage.errors import Parser, run_cli
-from storage.files import make_folder, write_atomically
+from storage.files import make_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from measured import Sample
     from t2i.damsm import Damsm
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHOWN, SEEDS, NEAREST = 16, 8, 3
 SOUGHT = 200  # pairs among which the failures are
 
@@ -127,11 +126,6 @@ def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") ->
     )
     print(note)
     return pictures.captioned(stacks, [""] * len(stacks), note)
-
-
-def save(image: Image.Image, name: str) -> None:
-    write_atomically(DOCS / name, partial(image.save, format="JPEG", quality=90))
-    print(f"docs/{name}: {image.width} x {image.height} px, {(DOCS / name).stat().st_size // 1024} KB")
 
 
 if __name__ == "__main__":
