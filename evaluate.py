@@ -16,9 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from judges import feature_network, load_classifier, probability_network, real_features
+from judges import feature_network, load_classifier, probability_network
 from measured import (
     PAINTED,
+    PHOTOGRAPHS,
     SPOKEN,
     bird_folder,
     choose,
@@ -33,6 +34,7 @@ from measured import (
     open_speech,
     painted,
     pictures,
+    real_features,
     rendered,
     set_name,
     speech_splits,
@@ -89,18 +91,21 @@ def parser() -> Parser:
     )
     p.add_argument("--metric", required=True, metavar="|".join(PICTURE_METRICS + SPEECH_METRICS))
     p.add_argument("--model", metavar="FOLDER", type=Path, default=Path("weights/painted-attngan"),
-                   help='painter, or "photographs": of the training split, the one that --encoder finds')  # fmt: skip
-    p.add_argument("--size", type=int, default=64, help="side of these photographs, px (default 64)")
+                   help='painter, or "photographs": of the training split, the one that DAMSM finds')  # fmt: skip
+    p.add_argument(
+        "--finder", metavar="FOLDER", type=Path, help="DAMSM that finds photographs (default --encoder)"
+    )
+    p.add_argument("--size", type=int, help="side of these photographs, px (default 64)")
     p.add_argument("--encoder", metavar="FOLDER", type=Path, default=Path("weights/painted-damsm"),
                    help="DAMSM that ranks captions for r_precision and retrieval")  # fmt: skip
     p.add_argument("--classifier", metavar="FOLDER", type=Path, default=Path("weights/painted-parts"),
                    help="part-colour classifier: part_colours, and is, fid, kid of painted birds")  # fmt: skip
     p.add_argument("--recognizer", metavar="FOLDER", type=Path, default=Path("weights/painted-recognizer"))
     p.add_argument("--network", metavar="FILE", type=Path,
-                   help="safetensors of mobilenet_v2, squeezenet1_1 or inception_v3, whose features "
+                   help="weights of mobilenet_v2, squeezenet1_1 or inception_v3, whose features "
                    f"{', '.join(NETWORK_METRICS)} are measured in")  # fmt: skip
-    p.add_argument("--classes", choices=("species", "imagenet"), default="species",
-                   help="of is in a --network: the split's species, or ImageNet's")  # fmt: skip
+    p.add_argument("--classes", choices=("species", "imagenet"),
+                   help="of is in a --network: the split's species (default), or ImageNet's")  # fmt: skip
     p.add_argument("--data", default=PAINTED, metavar="NAME|FOLDER", help="birds in the layout of CUB")
     p.add_argument("--speech", default=SPOKEN, metavar="NAME|FOLDER", help="LJSpeech or LibriSpeech layout")
     p.add_argument(
@@ -166,8 +171,12 @@ def check(args: argparse.Namespace) -> None:
         raise UserError("--from transcript changes no words; colour_edits is measured from captions")
     if args.samples is not None and args.samples < 2:
         raise UserError(f"--samples {args.samples}: at least 2 are needed")
-    if args.size < 8:
+    if (args.size is not None or args.finder) and args.model != Path(PHOTOGRAPHS):
+        raise UserError(f"--size and --finder are for --model {PHOTOGRAPHS}; a painter has its own size")
+    if args.size is not None and args.size < 8:
         raise UserError(f"--size {args.size}: at least 8 pixels are needed")
+    if args.classes and (args.metric != "is" or not args.network):
+        raise UserError("--classes is for --metric is with a --network")
     if args.batch < 1:
         raise UserError(f"--batch {args.batch}: at least 1 is needed")
     if not 0 <= args.beam <= 100:
@@ -175,6 +184,8 @@ def check(args: argparse.Namespace) -> None:
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
     args.split = args.split or "test"
+    if args.finder:
+        args.finder = released(args.finder)
     for option in ("model", "encoder", "classifier", "recognizer"):
         setattr(args, option, released(getattr(args, option)))
 
@@ -192,11 +203,11 @@ def inception_score(args: argparse.Namespace) -> Result:
     from metrics.inception_score import inception_score as score
 
     sample = draw_sample(args)
-    probabilities, network = probability_network(args, sample)
+    probabilities, of_real, network = probability_network(args, sample)
     splits = min(SPLITS_OF_IS, len(sample))
     rows = []
-    for name, images in (("generated", painted(args, sample)), ("real", rendered(args, sample))):
-        mean, std = score(collect(probabilities, images), splits, args.seed)
+    for name, found in (("generated", collect(probabilities, painted(args, sample))), ("real", of_real)):
+        mean, std = score(found, splits, args.seed)
         rows.append(Row(name, mean, {"std": std, "of": f"{splits} splits"}))
     return Result(rows[:1], rows[1], sample.protocol | network | {"splits": splits})
 
@@ -225,18 +236,26 @@ def kernel_distance(args: argparse.Namespace) -> Result:
 
 
 def coverage(args: argparse.Namespace) -> Result:
+    import numpy as np
+
     from metrics.manifold import manifold
 
     generated, reference, halves, protocol = feature_sets(args)
+    rng, count = np.random.default_rng(args.seed), min(len(reference), len(generated))
+    # coverage depends on how many there are of each
+    reference, generated = (rng.permutation(rows)[:count] for rows in (reference, generated))
     with few_samples():
         found, of_halves = manifold(reference, generated), manifold(*halves)
-    rows = [Row(name, value) for name, value in found._asdict().items()]
-    rows += [Row(f"real, {name}", value) for name, value in of_halves._asdict().items()]
-    rows = [rows[3], *rows[:3], *rows[4:]]
+    rows = [Row(name, getattr(found, name)) for name in ("coverage", "density", "precision", "recall")]
+    rows += [Row(f"real, {row.name}", getattr(of_halves, row.name)) for row in rows[1:]]
     return Result(
         rows,
-        None,
-        protocol | {"balls": "precision and recall: 3 nearest; density and coverage: 5 nearest"},
+        Row("real, coverage", of_halves.coverage),
+        protocol
+        | {
+            "balls": "precision and recall: 3 nearest; density and coverage: 5 nearest",
+            "of each set": count,
+        },
     )
 
 
@@ -559,6 +578,19 @@ def plain(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def told_apart(args: argparse.Namespace) -> list[str]:
+    """Options other than the default's, where the metric uses them."""
+    default = parser()
+    encoder = args.metric == "r_precision" and args.encoder.name != default.get_default("encoder").name
+    return [
+        f"by-{model_name(args.encoder)}" if encoder else "",
+        f"{args.size}px" if args.size else "",
+        args.classes or "",
+        args.precision if args.precision != default.get_default("precision") else "",
+        f"beam{args.beam}" if args.beam != default.get_default("beam") else "",
+    ]
+
+
 def file_name(args: argparse.Namespace) -> str:
     """<metric>-<model>-<set>-<split>, and what differs from the default."""
     hears = args.metric in SPEECH_METRICS
@@ -569,6 +601,7 @@ def file_name(args: argparse.Namespace) -> str:
         args.split,
         "transcript" if args.source == "transcript" else "",
         args.network.stem if args.network else "",
+        *told_apart(args),
         f"n{args.samples}" if args.samples else "",
         f"seed{args.seed}" if args.seed else "",
     ]

@@ -5,21 +5,17 @@ Every function takes the options of `evaluate.py`, and says in the protocol whic
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from measured import Sample, collect, has_part_truth, pictures
+from measured import Sample, collect, has_part_truth, real_features, rendered
 from storage.errors import UserError
-from storage.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from data.cub import Birds
     from t2i.part_classifier import PartClassifier
 
-FEATURES_VERSION = 1  # raised when the same network would give other features
 IS_HEADS = ("body", "wings")  # whose joint colour is the class of a painted bird
 
 
@@ -37,8 +33,9 @@ def feature_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Ten
 
 def probability_network(
     args: argparse.Namespace, sample: Sample
-) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
-    """images (B, 3, S, S) -> class probabilities (B, K), and which network and classes these are."""
+) -> tuple[Callable[["Tensor"], "Tensor"], "np.ndarray", dict[str, Any]]:
+    """images (B, 3, S, S) -> class probabilities (B, K); those (N, K) of the sample's real pictures; and which network
+    and classes these are."""
     if args.network is None:
         classifier = painted_classifier(args)
         heads = [classifier.parts.index(part) for part in IS_HEADS]
@@ -51,18 +48,23 @@ def probability_network(
             return (first[:, :, None] * second[:, None, :]).flatten(1)
 
         entry = network_entry("part classifier of painted birds", classifier.checksum, classifier.size)
-        return joint, {"network": entry, "classes": f"{count**2}: colour of the {' x colour of the '.join(IS_HEADS)}, "
-                       "the product of two heads"}  # fmt: skip
+        return joint, collect(joint, rendered(args, sample)), {
+            "network": entry,
+            "classes": f"{count**2}: colour of the {' x colour of the '.join(IS_HEADS)}, the product of two heads",
+        }  # fmt: skip
     from t2i.feature_networks import load_feature_network
 
     network = load_feature_network(args.network).to(args.device)
     entry = {"network": network_entry(network.name, network.checksum, network.size)}
-    if args.classes == "imagenet":
-        return lambda images: network.probabilities(images).double(), entry | {
-            "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds"
-        }
-    of_species, told = species_classifier(args, sample, network.features, entry)
-    return lambda images: of_species(network.features(images)), entry | told
+    if args.classes != "imagenet":
+        return species_classifier(args, sample, network.features, entry)
+
+    def of_imagenet(images: "Tensor") -> "Tensor":
+        return network.probabilities(images).double()
+
+    return of_imagenet, collect(of_imagenet, rendered(args, sample)), entry | {
+        "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds"
+    }  # fmt: skip
 
 
 def species_classifier(
@@ -70,53 +72,34 @@ def species_classifier(
     sample: Sample,
     features: Callable[["Tensor"], "Tensor"],
     network: dict[str, Any],
-) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
-    """features (B, D) -> probabilities (B, K) of the split's species, learnt from its own photographs."""
+) -> tuple[Callable[["Tensor"], "Tensor"], "np.ndarray", dict[str, Any]]:
+    """As `probability_network`, for the split's species, learnt from one half of its photographs.
+
+    Each half of the photographs themselves is read by what was learnt from the other.
+    """
+    import numpy as np
     import torch
 
     from metrics.linear_classifier import fit
 
     labels = sample.birds.class_ids
     seen = real_features(args, sample.birds, features, network)
-    first, second = seen[::2], seen[1::2]  # pictures of a species stand together: half of each
-    right = (
-        fit(first, labels[::2]).accuracy(second, labels[1::2]),
-        fit(second, labels[1::2]).accuracy(first, labels[::2]),
-    )
-    classifier = fit(seen, labels)
-    return lambda x: torch.from_numpy(classifier.probabilities(x.cpu().numpy())), {
-        "classes": f"{len(classifier.classes)} species of the split, softmax regression on the features of its "
+    halves = [slice(0, None, 2), slice(1, None, 2)]  # pictures of a species stand together: half of each
+    learnt = [fit(seen[half], labels[half], np.unique(labels)) for half in halves]
+    of_real = np.empty((len(labels), len(learnt[0].classes)))
+    for half, other in zip(halves, reversed(learnt), strict=True):
+        of_real[half] = other.probabilities(seen[half])
+    right = (learnt[0].classes[of_real.argmax(axis=1)] == labels).mean()
+
+    def of_species(images: "Tensor") -> "Tensor":
+        return torch.from_numpy(learnt[0].probabilities(features(images).cpu().numpy()))
+
+    return of_species, of_real[sample.indices], network | {
+        "classes": f"{len(learnt[0].classes)} species of the split, softmax regression on the features of half of its "
         "photographs; not comparable with published scores, whose network was tuned as a whole",
-        "accuracy of the classes": f"{100 * sum(right) / 2:.1f} %, learnt from one half of the photographs and "
-        "measured on the other, both ways",
-    }
-
-
-def real_features(
-    args: argparse.Namespace,
-    birds: "Birds",
-    features: Callable[["Tensor"], "Tensor"],
-    network: dict[str, Any],
-) -> "np.ndarray":
-    """Features (N, D) of all pictures of a split, kept beside its packed pictures for the next measure."""
-    import numpy as np
-
-    from data.packed import fingerprint
-
-    packed = birds.pictures
-    mark = fingerprint(FEATURES_VERSION, packed.index["fingerprint"], packed.kept, network)
-    path = packed.path.with_name(f"{packed.path.stem}-features-{mark[:16]}.npy")
-    try:
-        return np.load(path)
-    except (OSError, ValueError):  # not there, or not whole
-        found = collect(features, pictures(args, birds, np.arange(len(birds))))
-
-    def write(beside: Path) -> None:
-        with open(beside, "wb") as file:
-            np.save(file, found)
-
-    write_atomically(path, write)
-    return found
+        "accuracy of the classes": f"{100 * right:.1f} % on the other half; real pictures are read by what was learnt "
+        "from the half that they are not in",
+    }  # fmt: skip
 
 
 def painted_classifier(args: argparse.Namespace) -> "PartClassifier":

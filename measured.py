@@ -6,12 +6,13 @@ Every function takes the options of `evaluate.py`; what it returns is a function
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.errors import UserError, suggest
+from storage.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # torch and the models are imported once the command is known to be right: --help and mistakes answer at once
 
 PAINTED, SPOKEN = "painted_birds", "spoken_captions"
+PHOTOGRAPHS_SIZE = 64  # px
+FEATURES_VERSION = 1  # raised when the same network would give other features
 PHOTOGRAPHS = "photographs"  # a --model that paints nothing: the nearest training photograph
 CLIPS_AT_ONCE = 64
 LONGEST = 60.0  # seconds of a clip that is heard
@@ -73,7 +76,7 @@ def draw_sample(args: argparse.Namespace) -> Sample:
 
     root = bird_folder(args)
     painter: Painter | Photographs
-    if args.model.name == PHOTOGRAPHS:
+    if args.model == Path(PHOTOGRAPHS):
         painter = Photographs(args, root)
     else:
         painter = trained = load_painter(args.model).to(args.device)
@@ -109,19 +112,22 @@ class Photographs:
     """In place of a painter, the baseline of all of them: the training photograph that a DAMSM finds for a sentence."""
 
     def __init__(self, args: argparse.Namespace, root: Path) -> None:
-        import numpy as np
         import torch
 
-        from data.cub import load_birds
         from t2i.damsm import Damsm
 
-        self.encoder = Damsm.load(args.encoder).to(args.device)
-        self.checksum = self.encoder.checksum
+        self.encoder = Damsm.load(args.finder or args.encoder).to(args.device)
+        self.checksum, self.device = self.encoder.checksum, args.device
         self.training_info = {"encoder": self.checksum}
-        self.resolutions = [args.size]
-        self.birds = load_birds(root, "train", args.size, cache_of(args, root))
-        every = pictures(args, self.birds, np.arange(len(self.birds)))
-        seen = collect(lambda part: self.encoder.encode_images(part)[1], every)
+        self.resolutions = [args.size or PHOTOGRAPHS_SIZE]
+        if args.data == PAINTED:
+            from data.prepare import ensure_painted_birds
+
+            ensure_painted_birds(args.root, splits=("train",))
+        train = argparse.Namespace(**vars(args) | {"split": "train"})
+        self.birds = open_birds(train, root, self.resolutions[0])
+        entry = {"encoder": self.checksum}
+        seen = real_features(args, self.birds, lambda part: self.encoder.encode_images(part)[1], entry)
         self.seen = torch.nn.functional.normalize(torch.from_numpy(seen).float(), dim=1)  # (N, E)
 
     def known(self, text: str, limit: int | None = None) -> list[str]:
@@ -133,7 +139,7 @@ class Photographs:
         from t2i.painter import Paintings
 
         found = (self.encoder.encode_texts(texts).sentence.cpu() @ self.seen.T).argmax(dim=1)
-        return Paintings((to_unit(self.birds.batch(found.tolist(), None)),), (), [])
+        return Paintings((to_unit(self.birds.batch(found.tolist(), None)).to(self.device),), (), [])
 
 
 def choose(count: int, samples: int | None, seed: int) -> "np.ndarray":
@@ -308,6 +314,34 @@ def collect(function: Callable[[Any], "Tensor"], batches: Iterable[Any]) -> "np.
     return np.concatenate([function(batch).double().cpu().numpy() for batch in batches])
 
 
+def real_features(
+    args: argparse.Namespace,
+    birds: "Birds",
+    features: Callable[["Tensor"], "Tensor"],
+    network: dict[str, Any],
+) -> "np.ndarray":
+    """Features (N, D) of all pictures of a split, kept beside its packed pictures for the next measure."""
+    import numpy as np
+
+    from data.packed import fingerprint
+
+    packed = birds.pictures
+    mark = fingerprint(FEATURES_VERSION, packed.index["fingerprint"], packed.kept, network)
+    path = packed.path.with_name(f"{packed.path.stem}-features-{mark[:16]}.npy")
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError):  # not there, or not whole
+        found = collect(features, pictures(args, birds, np.arange(len(birds))))
+
+    def write(beside: Path) -> None:
+        with open(beside, "wb") as file:
+            np.save(file, found)
+
+    with suppress(OSError):  # of a folder that cannot be written
+        write_atomically(path, write)
+    return found
+
+
 def progress(starts: range, what: str, total: int, batch: int) -> Iterator[int]:
     from tqdm import tqdm
 
@@ -331,6 +365,8 @@ def model_entry(folder: Path, checksum: str) -> dict[str, str]:
 
 
 def model_name(folder: Path) -> str:
-    """ "painted-attngan" of weights/painted-attngan, "cub" of runs/cub/model."""
+    """ "painted-attngan" of weights/painted-attngan, "cub" of runs/cub/model, "cub-001000" of runs/cub/kept/001000."""
     folder = folder.resolve()
+    if folder.parent.name == "kept":
+        return f"{folder.parent.parent.name}-{folder.name}"
     return folder.parent.name if folder.name == "model" else folder.name

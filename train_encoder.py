@@ -32,7 +32,9 @@ class TrainEncoder:
     variants: ClassVar = {"encoder": ENCODER_CONFIGS}
     encoder: Any = MISSING  # the configuration of an encoder: encoder=damsm or char_cnn_rnn
     trunk: str = ""  # file of ImageNet weights for encoder.image=inception, mobilenet_v2 or squeezenet1_1
-    trunk_rate: float = 0.0  # the rate of what that file gave, as a share of lr; 0 leaves it as it is
+    trunk_rate: float = (
+        0.0  # the rate of what that file gave, as a share of lr; 0 leaves its weights as they are
+    )
     batch: int = 48
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
     lr: float = 2e-3  # of the optimiser and the schedule in METHODS
@@ -130,6 +132,8 @@ def main() -> None:
 
 def start_trunk(model: Damsm | CharEncoder, config: TrainEncoder, goes_on: bool) -> list[nn.Parameter]:
     """Load the weights of a trunk, and return what learns at a rate of its own; says so where there are none."""
+    if config.trunk_rate < 0:
+        raise UserError(f"trunk_rate={config.trunk_rate} must be 0 or more")
     encoder = model.image_encoder
     if not isinstance(encoder, InceptionImageEncoder | PretrainedImageEncoder):
         if config.trunk:
@@ -139,9 +143,15 @@ def start_trunk(model: Damsm | CharEncoder, config: TrainEncoder, goes_on: bool)
             )
         return []
     if not config.trunk:
+        if isinstance(
+            encoder, PretrainedImageEncoder
+        ):  # its BatchNorm follows no pictures, so it would not learn
+            raise UserError(
+                f"encoder.image={config.encoder.image} starts from ImageNet's weights: name their file, trunk=FILE"
+            )
         if not goes_on:
             print(
-                f"no trunk was named: {config.encoder.image} learns from random weights; trunk=FILE gives it ImageNet's"
+                "no trunk was named: Inception-v3 learns from random weights; trunk=FILE gives it ImageNet's"
             )
         return []
     if isinstance(encoder, InceptionImageEncoder):

@@ -21,6 +21,7 @@ from data.sets import BirdData, open_birds
 from monitor import painted_scores
 from pipeline import open_encoder
 from storage.errors import UserError, run_cli
+from storage.files import sha256
 from storage.model_folder import load_discriminators, load_model
 from t2i.damsm import Damsm
 from t2i.families import FAMILIES, family_name, family_of
@@ -81,9 +82,10 @@ def main() -> None:
 
     torch.manual_seed(config.run.seed)
     G = family.Generator(config.gan).to(device)
-    Ds = family.build_discriminators(config.gan).to(device)
+    Ds = family.build_discriminators(config.gan)
     if config.network:
         load_network(Ds, config.network)
+    Ds.to(device)
     if config.start and not state:
         start_from(config.start, G, Ds, encoder.checksum)
     average = copy.deepcopy(G).requires_grad_(False)
@@ -167,6 +169,10 @@ def check(config: TrainGan, encoder: nn.Module) -> None:
             "measure_every needs an encoder that sees pictures, given features see none; set it to 0"
         )
     processes = parallel.processes()
+    if config.batch < 2 and name in ("dfgan", "projected"):
+        raise UserError(
+            f"batch={config.batch}: gan={name} mismatches pictures of one batch; choose 2 or more"
+        )
     if config.batch % processes:
         raise UserError(
             f"batch={config.batch} cannot be shared by {processes} processes; choose a multiple of them"
@@ -297,21 +303,31 @@ def keep(
 ) -> None:
     """Write the painter's model folder as it is after so many steps."""
     training = {
-        "data": config.data.root, "steps": steps, "batch": config.batch, "seed": config.run.seed,
-        "encoder": encoder.checksum, "hours": round(seconds / 3600, 2),
-    }  # fmt: skip
+        "data": config.data.root,
+        "steps": steps,
+        "batch": config.batch,
+        "seed": config.run.seed,
+        "encoder": encoder.checksum,
+        "network": sha256(Path(config.network)) if config.network else None,
+        "hours": round(seconds / 3600, 4),
+    }
     painter.save(folder, card(config, sizes, training, LIMITS[painter.reads]), training)
 
 
 def card(config: TrainGan, sizes: list[int], training: dict, limits: str) -> str:
     family = family_of(config.gan)
+    looked = ""
+    if training["network"]:
+        looked = (
+            f" Its discriminators looked through an ImageNet network (SHA-256 {training['network'][:16]})."
+        )
     return f"""# {family_name(config.gan)} painter, {" and ".join(map(str, sizes))} px
 
 Paints a picture from a caption: a generator (EMA weights) and the text encoder that it was trained with (SHA-256
 {training["encoder"][:16]}). {(family.__doc__ or "").splitlines()[0]}
 
 Trained from nothing on `{config.data.root}`: {training["steps"]} steps of {config.batch} pictures, seed
-{config.run.seed}, {training["hours"]} hours.
+{config.run.seed}, {training["hours"]:.2f} hours.{looked}
 
 Limits: {limits} and paints what its data shows; its figures stand in the project's
 README.

@@ -160,8 +160,8 @@ def plain(model: nn.Module) -> nn.Module:
     """
     for name, layer in list(model.named_modules()):
         if isinstance(layer, UpConv):
-            convolution = nn.Conv2d(layer.in_channels, layer.out_channels, 3, 1, 1, bias=False)
-            convolution.weight = layer.weight
+            convolution = nn.Conv2d(layer.in_channels, layer.out_channels, 3, 1, 1)
+            convolution.weight, convolution.bias = layer.weight, layer.bias
             model.set_submodule(name, nn.Sequential(nn.Upsample(scale_factor=2), convolution))
         elif isinstance(layer, JudgingConv):
             layer.forward = partial(nn.Conv2d.forward, layer)

@@ -27,11 +27,19 @@ class LinearClassifier(NamedTuple):
 
 
 def fit(
-    features: np.ndarray, labels: np.ndarray, decay: float = 1e-2, iterations: int = 200
+    features: np.ndarray,
+    labels: np.ndarray,
+    classes: np.ndarray | None = None,
+    decay: float = 1e-2,
+    iterations: int = 200,
 ) -> LinearClassifier:
-    """Softmax regression of labels (N,) on features (N, D), by L-BFGS; `decay` weighs the squared weights."""
+    """Softmax regression of labels (N,) on features (N, D), by L-BFGS.
+
+    classes (K,): sorted, where there are more than the labels show; decay: weight of the squared weights.
+    """
     features = finite_rows(features)
-    classes, targets = np.unique(labels, return_inverse=True)
+    classes = np.unique(labels) if classes is None else classes
+    targets = np.searchsorted(classes, labels)
     mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
     x = _with_one((features - mean) / scale)
     truth = np.eye(len(classes))[targets]

@@ -22,7 +22,7 @@ def main() -> int:
     p = Parser(prog="python -m recipes.curve", description="FID against hours of a run's kept painters.")
     p.add_argument("run", type=Path, help="the run's folder, trained with keep_every=")
     p.add_argument("--data", type=Path, required=True, help="birds in CUB's layout")
-    p.add_argument("--network", type=Path, required=True, help="safetensors of the measuring network")
+    p.add_argument("--network", type=Path, required=True, help="weights of the measuring network")
     p.add_argument("--samples", type=int, default=1000, help="captions painted for each (default 1000)")
     args = p.parse(None)
     kept = sorted((args.run / "kept").glob("*/config.json"))
@@ -31,7 +31,10 @@ def main() -> int:
     rows = [row(args, config.parent) for config in kept]
     real = rows[-1].pop("real")
     hours, fid = (np.array([r[key] for r in rows]) for key in ("hours", "fid"))
-    a, b = power_law(hours[len(rows) // 2 - 1 :], fid[len(rows) // 2 - 1 :])
+    if hours[0] <= 0:
+        raise UserError(f"{kept[0].parent} says {hours[0]} hours; delete it and measure the others")
+    later = slice(-max(2, (len(rows) + 1) // 2), None)
+    a, b = power_law(hours[later], fid[later])
     ahead = [(hours[-1] * times, a * (hours[-1] * times) ** -b) for times in AHEAD]
     name = args.run.name
     found = {"run": name, "samples": args.samples, "network": args.network.stem, "real against real": real,

@@ -1,7 +1,8 @@
 """Every family at an equal budget: `python -m recipes.families` (--minutes for each, 12 unless told).
 
-Trains each family of SETTINGS for the same time on this machine, all reading with the same text encoder, paints the
-same captions from the same noise, and writes results/families/table.md and docs/families.jpg. Stopped, the same command
+Trains each family of SETTINGS (`projected` needs a pretrained network and is not among them) for the same time on this
+machine, all reading with the same text encoder, paints the same captions from the same noise, and writes
+results/families/table.md and docs/families.jpg. Stopped, the same command
 goes on; names of families choose some. Another set in CUB's layout: --data datasets/cub --encoder runs/damsm_cub/model
 --network mobilenet_v2.safetensors.
 """
@@ -28,9 +29,11 @@ OURS = [
     "batch=16",
 ]
 BATCH_NORM = ["lr_generator=4e-4", "lr_discriminator=2e-4", "ema=0.998", "decay=0.25", "batch=16"]
+STAGE_I = ["gan=stackgan", "gan.stage=1", "gan.width=32", "gan.discriminator_width=16", *OURS]
 # What each family did best with in a few minutes (docs/ablations.md); Stage II has half of the time, Stage I the other.
 SETTINGS: dict[str, list[str]] = {
     "gan_int_cls": ["gan=gan_int_cls", "gan.width=32", "gan.discriminator_width=32", *BATCH_NORM],
+    "stackgan_stage1": STAGE_I,
     "stackgan": ["gan=stackgan", "gan.stage=2", "gan.width=32", "gan.discriminator_width=16",
                  "gan.residual_blocks=2", *OURS],
     "stackgan_v2": ["gan=stackgan_v2", "gan.stages=2", "gan.width=32", "gan.discriminator_width=24", *OURS],
@@ -38,7 +41,6 @@ SETTINGS: dict[str, list[str]] = {
               *OURS],
     "attngan": ["experiment=attngan_painted_quick", *OURS, "gan.damsm_weight=0.5", "batch=8"],
 }  # fmt: skip
-STAGE_I = ["gan=stackgan", "gan.stage=1", "gan.width=32", "gan.discriminator_width=16", *OURS]
 CAPTIONS, SEED = 8, 0  # of the picture
 
 
@@ -83,9 +85,13 @@ def main() -> int:
 def train(args: argparse.Namespace, name: str) -> Path:
     """The family's model folder, trained for the time that it has."""
     if name != "stackgan":
-        return trained(args, f"family_{name}", SETTINGS[name], args.minutes)
-    first = trained(args, "family_stackgan_stage1", STAGE_I, args.minutes / 2)
-    return trained(args, "family_stackgan", [*SETTINGS[name], f"start={first}"], args.minutes / 2)
+        return trained(args, run_name(args, name), SETTINGS[name], args.minutes)
+    first = trained(args, run_name(args, "stackgan_first"), STAGE_I, args.minutes / 2)
+    return trained(args, run_name(args, name), [*SETTINGS[name], f"start={first}"], args.minutes / 2)
+
+
+def run_name(args: argparse.Namespace, name: str) -> str:
+    return f"family_{args.data.name}_{args.minutes:g}min_{name}"
 
 
 def trained(args: argparse.Namespace, run: str, words: list[str], minutes: float) -> Path:
@@ -183,7 +189,7 @@ def draw(args: argparse.Namespace, names: list[str]) -> None:
 
     birds = load_birds(args.data, "test", 64, args.data / "cache", "error")
     captions = [birds.captions[i][0] for i in range(0, len(birds), len(birds) // CAPTIONS)][:CAPTIONS]
-    painters = [load_painter(Path("runs") / f"family_{name}" / "model") for name in names]
+    painters = [load_painter(Path("runs") / run_name(args, name) / "model") for name in names]
     rows = [
         [painter.paint([caption], [SEED]).images[-1][0].numpy() for painter in painters]
         for caption in captions

@@ -27,7 +27,10 @@ networks="$2"
 mobilenet=$(network_of mobilenet_v2)
 squeezenet=$(network_of squeezenet1_1)
 inception=$(network_of inception_v3)
-cache=datasets/cache/$(basename "$(realpath "$data")")
+case "$(realpath -s "$data")" in  # where evaluate.py has it too
+  "$(realpath datasets)"/*) cache=$data/cache ;;
+  *) cache=datasets/cache/$(basename "$(realpath "$data")") ;;
+esac
 python="${RECIPE_PYTHON:-.venv/bin/python}"
 [[ -x "$python" ]] || python=python3
 set_words=(data.root="$data" data.cache="$cache")
@@ -50,17 +53,18 @@ release() {
   ls -d weights/real-*
 }
 measure() {
-  local metric model second=(--encoder runs/damsm_real_second/model)
+  local encoder metric model
   mkdir -p results
   for encoder in weights/real-damsm runs/damsm_real_second/model; do
     "$python" evaluate.py --metric retrieval --encoder "$encoder" --data "$data"
   done
   for model in weights/real-projected photographs; do
     for metric in fid kid coverage is; do
-      "$python" evaluate.py --metric "$metric" --model "$model" --encoder weights/real-damsm --data "$data" \
+      "$python" evaluate.py --metric "$metric" --model "$model" --finder weights/real-damsm --data "$data" \
         --network "$inception"
     done
-    "$python" evaluate.py --metric r_precision --model "$model" "${second[@]}" --data "$data"
+    "$python" evaluate.py --metric r_precision --model "$model" --finder weights/real-damsm \
+      --encoder runs/damsm_real_second/model --data "$data"
   done
   "$python" -m recipes.curve runs/projected_real --data "$data" --network "$inception"
 }

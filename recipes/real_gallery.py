@@ -1,6 +1,6 @@
 """Draw the pictures of real birds: `python -m recipes.real_gallery --data datasets/cub --network FILE`.
 
-Captions are those of the first test pictures that `evaluate.py` measures. What is chosen is chosen by DAMSM's score and
+Captions are those that `evaluate.py --samples 200` measures. What is chosen is chosen by DAMSM's score and
 says so: the best of eight seeds, and the worst of all for the failures.
 """
 
@@ -33,7 +33,7 @@ def main() -> int:
     p = Parser(prog="python -m recipes.real_gallery", description="Draw the README's pictures of real birds.")
     p.add_argument("--data", type=Path, required=True, help="CUB in StackGAN's layout")
     p.add_argument(
-        "--network", type=Path, required=True, help="safetensors of the network that neighbours are near in"
+        "--network", type=Path, required=True, help="weights of the network that neighbours are near in"
     )
     p.add_argument("--model", type=Path, default=Path("weights/real-projected"))
     p.add_argument("--encoder", type=Path, default=Path("weights/real-damsm"))
@@ -52,14 +52,16 @@ def main() -> int:
         painted = torch.cat(list(measured.painted(args, sample)))
         real = torch.cat(list(measured.rendered(args, first)))
         both = list(zip(painted[:SHOWN].numpy(), real.numpy(), strict=True))
-        note = f"the first {SHOWN} test captions that are measured, unselected: painted, and the photograph below"
+        note = f"the first {SHOWN} of {SOUGHT} test captions drawn at random: painted, and their photographs below"
         save(pictures.captioned(both, first.texts, note), "real_samples.jpg")
 
         best = [[best_of(first, encoder, text).numpy()] for text in first.texts]
         note = f"the same captions, the best of {SEEDS} seeds by DAMSM's score"
         save(pictures.captioned(best, first.texts, note), "real_best.jpg")
 
-        worst = np.argsort(scores(encoder, painted, sample.texts))[:8]
+        parts = [slice(i, i + SEEDS) for i in range(0, SOUGHT, SEEDS)]  # a part's pairs fit into memory
+        found = np.concatenate([scores(encoder, painted[part], sample.texts[part]) for part in parts])
+        worst = np.argsort(found)[:8]
         note = f"the eight of {SOUGHT} pairs that DAMSM scores lowest"
         stacks = [[painted[i].numpy()] for i in worst]
         save(
@@ -104,14 +106,13 @@ def attention(encoder: "Damsm", picture: "Tensor", text: str) -> Image.Image:
 
 def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") -> Image.Image:
     """Painted pictures with the nearest training photographs, and how near test photographs are to these."""
-    from data.cub import load_birds
     from metrics.vectors import squared_distances
 
     features, network = judges.feature_network(args)
-    root = measured.bird_folder(args)
-    train = load_birds(root, "train", sample.birds.size, measured.cache_of(args, root))
-    known = judges.real_features(args, train, features, network)
-    test = judges.real_features(args, sample.birds, features, network)[sample.indices]
+    of_train = argparse.Namespace(**vars(args) | {"split": "train"})
+    train = measured.open_birds(of_train, measured.bird_folder(args), sample.birds.size)
+    known = measured.real_features(args, train, features, network)
+    test = measured.real_features(args, sample.birds, features, network)[sample.indices]
     own = measured.collect(features, painted.split(args.batch))
     apart = [np.sqrt(squared_distances(some, known)) for some in (own, test)]
     medians = [float(np.median(distances.min(axis=1))) for distances in apart]

@@ -83,7 +83,7 @@ class JudgingConv(nn.Conv2d):
     """A discriminator's convolution, which at its deep end has many weights and few places.
 
     There, on CPU, it is a matrix product over the unfolded input, since reading and differentiating the weights is
-    then up to three times as fast (`python -m benchmarks.convolutions`).
+    then up to twice as fast (`python -m benchmarks.convolutions`).
     """
 
     def forward(self, x: Tensor) -> Tensor:

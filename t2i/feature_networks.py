@@ -1,4 +1,4 @@
-"""Feature networks of FID and KID from files: torchvision's names in safetensors, recognised by their keys.
+"""Feature networks of FID and KID from files in torchvision's names (.safetensors, .pth), recognised by their keys.
 
 A distance is comparable only with others in the same network: name it and its checksum with every figure.
 """
@@ -10,12 +10,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from storage.errors import UserError
 from storage.files import sha256
+from storage.model_folder import read_tensors
 from t2i.trunks import imagenet_normalised, load_torchvision, resized
 
 LAST_INCEPTION_BLOCK = "Mixed_6e"
@@ -55,20 +54,17 @@ class FeatureNetwork:
 
 
 def load_feature_network(path: Path | str) -> FeatureNetwork:
-    """Read mobilenet_v2, squeezenet1_1 or inception_v3 up to Mixed_6e from a safetensors file.
+    """Read mobilenet_v2, squeezenet1_1 or inception_v3 up to Mixed_6e from a file.
 
     Raises UserError where the file is missing, damaged or holds another network.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"no feature network at {path}; expected a safetensors file of mobilenet_v2, squeezenet1_1 or "
+            f"no feature network at {path}; expected a .safetensors or .pth file of mobilenet_v2, squeezenet1_1 or "
             "inception_v3 (torchvision's names)"
         )
-    try:
-        state = {key: v.float() if v.is_floating_point() else v for key, v in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is not a safetensors file ({error}); restore it") from error
+    state = read_tensors(path)
     if "features.0.0.weight" in state:
         return _mobilenet(path, state)
     if "features.3.squeeze.weight" in state:

@@ -3,8 +3,8 @@
 Where pictures are few a discriminator soon knows them by heart. Here it never sees pixels: a network trained on
 ImageNet, which stays as it is, gives maps at several scales; fixed random convolutions mix their channels and their
 scales (section 3.2); and one small discriminator for every scale judges what they give together with the sentence, by
-DF-GAN's three kinds of pairs. All pictures are shifted and cut as differentiable augmentation does, in the same way for
-real and painted ones; colours stay, since captions name them.
+DF-GAN's three kinds of pairs and with its head, one answer a scale where the paper's judge patches. All pictures,
+real and painted, are shifted and cut as differentiable augmentation does; colours stay, since captions name them.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from t2i.trunks import Trunk, known_trunk, resized
 class ProjectedConfig:
     size: int = 64  # side of the picture, px: 32, 64, 128, 256 or 512
     width: int = 32  # channels of DF-GAN's generator at the full side; 8 times as many at the smallest
-    discriminator_width: int = 64  # channels of every discriminator, twice as many from its second layer on
+    discriminator_width: int = 64  # channels of every discriminator
     embedding: int = 256  # E, set by the text encoder
     noise: int = 100  # Z
     network: str = "mobilenet_v2"  # that is looked through; or squeezenet1_1

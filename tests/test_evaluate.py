@@ -252,7 +252,7 @@ def test_features_of_real_pictures_are_kept_and_made_anew_where_damaged(measure,
     first = measure("fid", "--samples", "12")["value"]
     (path,) = kept.glob("test-*-features-*.npy")
     with monkeypatch.context() as patch:
-        patch.setattr("judges.pictures", lambda *_: pytest.fail("the pictures were read again"))
+        patch.setattr("measured.pictures", lambda *_: pytest.fail("the pictures were read again"))
         assert measure("fid", "--samples", "12")["value"] == first
     path.write_bytes(path.read_bytes()[:200])
     assert measure("fid", "--samples", "12")["value"] == first
@@ -264,6 +264,8 @@ def test_photographs_of_the_training_split_are_the_baseline(measure, monkeypatch
     assert found["protocol"]["model"]["name"] == "photographs"
     with pytest.raises(UserError, match="--size 0: at least 8"):
         measure("fid", "--model", "photographs", "--size", "0")
+    with pytest.raises(UserError, match="--size and --finder are for --model photographs"):
+        measure("fid", "--size", "32")
 
 
 def test_retrieval_ranks_real_pictures_and_all_of_their_captions(measure):
@@ -334,7 +336,7 @@ def test_real_birds_are_measured_with_a_named_network(measure, realdata, real_bi
 
 def test_files_that_are_no_feature_network_are_refused(tmp_path):
     (tmp_path / "text.safetensors").write_text("no tensors here")
-    with pytest.raises(UserError, match="is not a safetensors file"):
+    with pytest.raises(UserError, match="cannot read the weights"):
         load_feature_network(tmp_path / "text.safetensors")
     save_file({"other.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(UserError, match='its first tensor is "other.weight"'):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.models import squeezenet1_1
 
 from training.schedule import linear_end
 
@@ -24,6 +25,10 @@ TRAININGS = {
         "gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.condition=6", "gan.noise=5",
         "gan.adversarial=hinge", "gan.discriminator_norm=none", "gan.penalty_weight=2.0", "batch=4",
     ],
+    "train_gan projected": [
+        "gan=projected", "gan.network=squeezenet1_1", "gan.width=4", "gan.discriminator_width=4", "gan.mixed=4",
+        "gan.said=3", "gan.noise=5", "gan.damsm_weight=0.2", "batch=4",
+    ],
     "train_asr": [
         "model.width=16", "model.heads=2", "model.encoder_layers=1", "model.decoder_layers=1",
         "model.feed_forward=16", "batch_seconds=20", "warmup=2", "validation_clips=2", "beam=2",
@@ -33,9 +38,13 @@ TRAININGS = {
 
 def command(root: Path, script: str, world: Path, runs: Path, name: str) -> list[str]:
     data = "spoken_captions" if script == "train_asr" else "painted_birds"
-    encoder = [f"encoder={world / 'damsm'}"] if script == "train_gan" else []
+    more = [f"encoder={world / 'damsm'}"] if script.startswith("train_gan") else []
+    if script.endswith("projected"):
+        more += [f"network={runs / 'squeezenet1_1.pth'}"]
+        if not (runs / "squeezenet1_1.pth").exists():
+            torch.save(squeezenet1_1(weights=None).state_dict(), runs / "squeezenet1_1.pth")
     return [
-        sys.executable, str(root / f"{script}.py"), *TRAININGS[script], *encoder,
+        sys.executable, str(root / f"{script.split()[0]}.py"), *TRAININGS[script], *more,
         f"data.root={world / data}", f"data.cache={world / data / 'cache'}",
         f"run.root={runs}", f"run.name={name}", f"run.steps={STEPS}", f"run.save_every={SAVED}",
         "run.log_every=1", "run.sample_every=0", "run.threads=1",

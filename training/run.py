@@ -27,8 +27,12 @@ FREE_KEYS = (
     "run.name",
     "run.log_every",
     "run.save_every",
+    "run.sample_every",
     "run.threads",
     "run.device",
+    "keep_every",
+    "measure_every",
+    "measure_pictures",
 )
 
 
