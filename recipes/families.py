@@ -33,12 +33,11 @@ STAGE_I = ["gan=stackgan", "gan.stage=1", "gan.width=32", "gan.discriminator_wid
 # What each family did best with in a few minutes (docs/ablations.md); Stage II has half of the time, Stage I the other.
 SETTINGS: dict[str, list[str]] = {
     "gan_int_cls": ["gan=gan_int_cls", "gan.width=32", "gan.discriminator_width=32", *BATCH_NORM],
-    "stackgan_stage1": STAGE_I,
     "stackgan": ["gan=stackgan", "gan.stage=2", "gan.width=32", "gan.discriminator_width=16",
                  "gan.residual_blocks=2", *OURS],
     "stackgan_v2": ["gan=stackgan_v2", "gan.stages=2", "gan.width=32", "gan.discriminator_width=24", *OURS],
     "dfgan": ["gan=dfgan", "gan.size=128", "gan.width=16", "gan.discriminator_width=16", "gan.penalty_every=4",
-              *OURS],
+              "lr_generator=2e-4", "lr_discriminator=4e-4", "beta1=0", "beta2=0.9", "ema=0.998", "batch=16"],
     "attngan": ["experiment=attngan_painted_quick", *OURS, "gan.damsm_weight=0.5", "batch=8"],
 }  # fmt: skip
 CAPTIONS, SEED = 8, 0  # of the picture
@@ -69,25 +68,29 @@ def main() -> int:
         raise UserError(
             "birds that are not painted are measured in a pretrained network; name its file: --network"
         )
+    models: dict[str, Path] = {}
     rows = []
     for name in args.families or SETTINGS:
-        model = train(args, name)
-        rows.append(row(args, name, model))
-        write_text(OUT / "table.md", table(rows))
+        for label, model in train(args, name).items():
+            models[label] = model
+            rows.append(row(args, label, model))
+            write_text(OUT / "table.md", table(rows))
         print(table(rows), flush=True)
-    draw(args, args.families or list(SETTINGS))
+    draw(args, models)
     return 0
 
 
 # ---- training ----
 
 
-def train(args: argparse.Namespace, name: str) -> Path:
-    """The family's model folder, trained for the time that it has."""
+def train(args: argparse.Namespace, name: str) -> dict[str, Path]:
+    """The family's model folder, trained for the time that it has; both of StackGAN's stages, half of it each."""
     if name != "stackgan":
-        return trained(args, run_name(args, name), SETTINGS[name], args.minutes)
+        return {name: trained(args, run_name(args, name), SETTINGS[name], args.minutes)}
     first = trained(args, run_name(args, "stackgan_first"), STAGE_I, args.minutes / 2)
-    return trained(args, run_name(args, name), [*SETTINGS[name], f"start={first}"], args.minutes / 2)
+    words = [*SETTINGS[name], f"start={first}"]
+    second = trained(args, run_name(args, name), words, args.minutes / 2)
+    return {"stackgan, Stage I": first, "stackgan, Stage II": second}
 
 
 def run_name(args: argparse.Namespace, name: str) -> str:
@@ -133,14 +136,14 @@ def steps_of(config: Path) -> int:
 # ---- measures ----
 
 
-def row(args: argparse.Namespace, name: str, model: Path) -> dict[str, Any]:
+def row(args: argparse.Namespace, label: str, model: Path) -> dict[str, Any]:
     from pipeline import load_painter
     from t2i.painter import Painter
 
     painter = load_painter(model)  # made ready to paint, which joins some of its parameters
     training = read_json(model / "config.json")["training"]
     found: dict[str, Any] = {
-        "family": name,
+        "family": label,
         "px": painter.resolutions[-1],
         "million parameters": f"{sum(p.numel() for p in Painter.load(model).generator.parameters()) / 1e6:.2f}",
         "steps": training["steps"],
@@ -181,7 +184,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def draw(args: argparse.Namespace, names: list[str]) -> None:
+def draw(args: argparse.Namespace, models: dict[str, Path]) -> None:
     """The same test captions from the same noise, a column a family."""
     import pictures
     from data.cub import load_birds
@@ -189,12 +192,13 @@ def draw(args: argparse.Namespace, names: list[str]) -> None:
 
     birds = load_birds(args.data, "test", 64, args.data / "cache", "error")
     captions = [birds.captions[i][0] for i in range(0, len(birds), len(birds) // CAPTIONS)][:CAPTIONS]
-    painters = [load_painter(Path("runs") / run_name(args, name) / "model") for name in names]
+    painters = [load_painter(model) for model in models.values()]
     rows = [
         [painter.paint([caption], [SEED]).images[-1][0].numpy() for painter in painters]
         for caption in captions
     ]
-    page = pictures.table(rows, captions, names, f"{args.minutes:g} minutes of training each, seed {SEED}")
+    columns = [label.removeprefix("stackgan, ") for label in models]
+    page = pictures.table(rows, captions, columns, f"{args.minutes:g} minutes of training each, seed {SEED}")
     save(page, "families.jpg")
 
 
