@@ -33,11 +33,12 @@ STAGE_I = ["gan=stackgan", "gan.stage=1", "gan.width=32", "gan.discriminator_wid
 # What each family did best with in a few minutes (docs/ablations.md); Stage II has half of the time, Stage I the other.
 SETTINGS: dict[str, list[str]] = {
     "gan_int_cls": ["gan=gan_int_cls", "gan.width=32", "gan.discriminator_width=32", *BATCH_NORM],
-    "stackgan": ["gan=stackgan", "gan.stage=2", "gan.width=32", "gan.discriminator_width=16",
-                 "gan.residual_blocks=2", *OURS],
-    "stackgan_v2": ["gan=stackgan_v2", "gan.stages=2", "gan.width=32", "gan.discriminator_width=24", *OURS],
-    "dfgan": ["gan=dfgan", "gan.size=128", "gan.width=16", "gan.discriminator_width=16", "gan.penalty_every=4",
-              "lr_generator=2e-4", "lr_discriminator=4e-4", "beta1=0", "beta2=0.9", "ema=0.998", "batch=16"],
+    "stackgan": ["gan=stackgan", "gan.stage=2", "gan.width=32", "gan.discriminator_width=8",
+                 "gan.residual_blocks=1", *OURS],
+    "stackgan_v2": ["gan=stackgan_v2", "gan.stages=2", "gan.width=16", "gan.discriminator_width=16", *OURS],
+    "dfgan": ["gan=dfgan", "gan.size=64", "gan.width=16", "gan.discriminator_width=16", "gan.penalty_every=4",
+              "lr_generator=4e-4", "lr_discriminator=4e-4", "beta1=0", "beta2=0.9", "ema=0.998", "decay=0.25",
+              "batch=16"],
     "attngan": ["experiment=attngan_painted_quick", *OURS, "gan.damsm_weight=0.5", "batch=8"],
 }  # fmt: skip
 CAPTIONS, SEED = 8, 0  # of the picture
