@@ -24,6 +24,7 @@ PREFIX = {
     "stackgan": "train_gan",
     "gan": "train_gan",
     "dfgan": "train_gan",
+    "projected": "train_gan",
 }
 
 
