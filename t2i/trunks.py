@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,7 +40,9 @@ class Trunk(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> maps (B, n, h, w), the finest first."""
-        x, start, maps = imagenet_normalised(images), 0, []
+        # channels last is a third faster in depthwise convolutions, here even in training: no BatchNorm learns
+        x = imagenet_normalised(images).contiguous(memory_format=torch.channels_last)
+        start, maps = 0, []
         for end in self.ends:
             x = self.layers[start:end](x)
             maps.append(x)
