@@ -38,7 +38,10 @@ def test_a_trunk_gives_torchvision_s_maps_at_every_scale(name: str, files: Path)
     whole.load_state_dict(torch.load(files / f"{name}.pth"))
     images = torch.rand(2, 3, 128, 128) * 2 - 1
     maps = trunk(images)
-    assert torch.equal(maps[-1], whole.features(imagenet_normalised(images)))
+    expected = whole.features(imagenet_normalised(images))
+    torch.testing.assert_close(
+        maps[-1], expected, rtol=1e-4, atol=1e-5 * float(expected.detach().abs().max())
+    )
     for scale, channels, found in zip(TAPS[name], trunk.channels, maps, strict=True):
         assert found.shape[1] == channels and abs(found.shape[-1] - 128 // scale) <= 1
     assert [m.shape for m in Trunk(name, finest=8)(images)] == [m.shape for m in maps[1:]]
