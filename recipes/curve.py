@@ -5,6 +5,7 @@ draws docs/curve-<run>.png. What lies ahead is the power law FID = a hours^-b th
 straight line here, and no promise, since every training flattens at last.
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def main() -> int:
     kept = sorted((args.run / "kept").glob("*/config.json"))
     if len(kept) < 2:
         raise UserError(f"{args.run} kept {len(kept)} painters, 2 or more are needed; train with keep_every=")
-    rows = [row(args, config.parent) for config in kept]
-    real = rows[-1].pop("real")
+    measured = [row(args, config.parent) for config in kept]
+    rows, real = [one for one, _ in measured], measured[-1][1]
     hours, fid = (np.array([r[key] for r in rows]) for key in ("hours", "fid"))
     if hours[0] <= 0:
         raise UserError(f"{kept[0].parent} says {hours[0]} hours; delete it and measure the others")
@@ -38,7 +39,7 @@ def main() -> int:
     ahead = [(hours[-1] * times, a * (hours[-1] * times) ** -b) for times in AHEAD]
     name = args.run.name
     found = {"run": name, "samples": args.samples, "network": args.network.stem, "real against real": real,
-             "points": [{k: v for k, v in r.items() if k != "real"} for r in rows],
+             "points": rows,
              "ahead": [{"hours": h, "fid": f} for h, f in ahead]}  # fmt: skip
     write_json(Path("results") / f"curve-{name}.json", found)
     page = pictures.curve(
@@ -55,21 +56,20 @@ def main() -> int:
     return 0
 
 
-def row(args, folder: Path) -> dict:
-    """FID and KID of one painter, with its hours and the pictures that it has seen."""
+def row(args: argparse.Namespace, folder: Path) -> tuple[dict[str, float], float]:
+    """FID and KID of one painter, with its hours and the pictures that it has seen; and FID of real pictures."""
     training = read_json(folder / "config.json")["training"]
     found = {
         "hours": training["hours"],
         "steps": training["steps"],
         "pictures seen": training["steps"] * training["batch"],
     }
+    results = {}
     for metric in ("fid", "kid"):
         words = ["--metric", metric, "--model", str(folder), "--data", str(args.data), "--json"]
         words += ["--network", str(args.network), "--samples", str(args.samples)]
-        result = json.loads(call("evaluate.py", *words, capture=True).splitlines()[-1])
-        found[metric] = result["value"]
-        found["real"] = found.get("real", result["real"])
-    return found
+        results[metric] = json.loads(call("evaluate.py", *words, capture=True).splitlines()[-1])
+    return found | {name: result["value"] for name, result in results.items()}, results["fid"]["real"]
 
 
 def power_law(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

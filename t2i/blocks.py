@@ -202,6 +202,19 @@ def matching_aware_penalty(D: PairJudge, images: Tensor, sentence: Tensor, power
         return (square ** (power / 2)).mean()  # type: ignore[operator]
 
 
+def hinge_of_pairs(
+    D: PairJudge, of_real: Tensor, of_fake: Tensor, sentence: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Hinge losses of real, painted and mismatched pairs, three scalars (DF-GAN, section 3.2).
+
+    of_real, of_fake: features (B, n, 4, 4), B > 1. Mismatched is every real picture with the sentence (B, E) of the
+    one before it, the first with the last one's.
+    """
+    is_real = F.relu(1 - D.judge_pair(of_real, sentence)).mean()
+    is_fake = F.relu(1 + D.judge_pair(of_fake, sentence)).mean()
+    return is_real, is_fake, F.relu(1 + D.judge_pair(of_real.roll(-1, 0), sentence)).mean()
+
+
 def damsm_term(
     damsm: Damsm | None, images: Tensor, text: TextFeatures, class_ids: Tensor, weight: float
 ) -> tuple[Tensor | float, dict[str, Tensor]]:

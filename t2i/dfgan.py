@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
-from t2i.blocks import Painting, UpConv, damsm_term, matching_aware_penalty, shifted, tiled
+from t2i.blocks import Painting, UpConv, damsm_term, hinge_of_pairs, matching_aware_penalty, shifted, tiled
 from t2i.damsm import Damsm
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
@@ -220,16 +220,13 @@ def discriminator_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Hinge loss of real, painted and mismatched pairs, and the penalty (section "Target-Aware Discriminator").
 
-    real: one (B, 3, s, s), with B > 1. Mismatched is every real picture with the sentence of the one
-    before it, the first with the last one's. Every `penalty_every` steps the gradient penalty is added.
+    real: one (B, 3, s, s), with B > 1. Every `penalty_every` steps the gradient penalty is added.
     """
     (D,), (real_images,), (fake_images,) = discriminators, real, painting.images
     real_images = shifted(real_images, config.shift)
     sentence = text.sentence[: len(real_images)]
     of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))
-    is_real = F.relu(1 - D.judge_pair(of_real, sentence)).mean()
-    is_fake = F.relu(1 + D.judge_pair(of_fake, sentence)).mean()
-    mismatched = F.relu(1 + D.judge_pair(of_real.roll(-1, 0), sentence)).mean()
+    is_real, is_fake, mismatched = hinge_of_pairs(D, of_real, of_fake, sentence)
     loss, logs = is_real + (is_fake + mismatched) / 2, {}
     if config.penalty_weight > 0 and step % config.penalty_every == 0:
         penalty = matching_aware_penalty(D, real_images, sentence, config.penalty_power)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from storage.errors import UserError
-from t2i.blocks import Painting, damsm_term, require_sizes, shifted, tiled
+from t2i.blocks import Painting, damsm_term, hinge_of_pairs, require_sizes, shifted, tiled
 from t2i.damsm import Damsm
 from t2i.dfgan import Generator as Generator
 from t2i.precision import at_least_float32
@@ -193,16 +193,13 @@ def discriminator_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Hinge loss of real, painted and mismatched pairs, the mean over the scales.
 
-    real: one (B, 3, s, s), with B > 1. Mismatched is every real picture with the sentence of the one
-    before it, the first with the last one's.
+    real: one (B, 3, s, s), with B > 1.
     """
     (D,), (real_images,), (fake_images,) = discriminators, real, painting.images
     sentence = text.sentence[: len(real_images)]
     of_real = D.features(augmented(real_images, config))
     of_fake = D.features(augmented(fake_images.detach(), config))
-    is_real = F.relu(1 - D.judge_pair(of_real, sentence)).mean()
-    is_fake = F.relu(1 + D.judge_pair(of_fake, sentence)).mean()
-    mismatched = F.relu(1 + D.judge_pair(of_real.roll(-1, 0), sentence)).mean()
+    is_real, is_fake, mismatched = hinge_of_pairs(D, of_real, of_fake, sentence)
     loss = is_real + (is_fake + mismatched) / 2
     return loss, {f"d_{config.size}": loss, "d_real": is_real, "d_fake": is_fake, "d_wrong": mismatched}
 
