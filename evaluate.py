@@ -29,7 +29,6 @@ from measured import (
     has_part_truth,
     hear,
     model_entry,
-    model_name,
     open_birds,
     open_speech,
     painted,
@@ -40,6 +39,7 @@ from measured import (
     speech_splits,
     with_known_words,
 )
+from released import DAMSM, PAINTER, PARTS, RECOGNIZER, find_folder, model_name
 from storage.errors import Parser, UserError, run_cli, suggest
 from storage.files import make_folder, write_json
 
@@ -90,17 +90,17 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     p.add_argument("--metric", required=True, metavar="|".join(PICTURE_METRICS + SPEECH_METRICS))
-    p.add_argument("--model", metavar="FOLDER", type=Path, default=Path("weights/painted-attngan"),
-                   help='painter, or "photographs": of the training split, the one that DAMSM finds')  # fmt: skip
+    p.add_argument("--model", metavar="MODEL", type=Path, default=PAINTER,
+                   help='painted, real, a folder, or "photographs": of training, what DAMSM finds')  # fmt: skip
     p.add_argument(
         "--finder", metavar="FOLDER", type=Path, help="DAMSM that finds photographs (default --encoder)"
     )
     p.add_argument("--size", type=int, help="side of these photographs, px (default 64)")
-    p.add_argument("--encoder", metavar="FOLDER", type=Path, default=Path("weights/painted-damsm"),
+    p.add_argument("--encoder", metavar="FOLDER", type=Path, default=DAMSM,
                    help="DAMSM that ranks captions for r_precision and retrieval")  # fmt: skip
-    p.add_argument("--classifier", metavar="FOLDER", type=Path, default=Path("weights/painted-parts"),
+    p.add_argument("--classifier", metavar="FOLDER", type=Path, default=PARTS,
                    help="part-colour classifier: part_colours, and is, fid, kid of painted birds")  # fmt: skip
-    p.add_argument("--recognizer", metavar="FOLDER", type=Path, default=Path("weights/painted-recognizer"))
+    p.add_argument("--recognizer", metavar="FOLDER", type=Path, default=RECOGNIZER)
     p.add_argument("--network", metavar="FILE", type=Path,
                    help="weights of mobilenet_v2, squeezenet1_1 or inception_v3, whose features "
                    f"{', '.join(NETWORK_METRICS)} are measured in")  # fmt: skip
@@ -185,15 +185,9 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
     args.split = args.split or "test"
     if args.finder:
-        args.finder = released(args.finder)
+        args.finder = find_folder(args.finder)
     for option in ("model", "encoder", "classifier", "recognizer"):
-        setattr(args, option, released(getattr(args, option)))
-
-
-def released(folder: Path) -> Path:
-    """A folder as it is given, or, where it is relative and not here, the one beside this file."""
-    beside = Path(__file__).resolve().parent / folder
-    return beside if not folder.exists() and beside.exists() else folder
+        setattr(args, option, find_folder(getattr(args, option)))
 
 
 # --- one function a metric -------------------------------------------------------------------------------------

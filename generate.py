@@ -2,6 +2,7 @@
 
     python generate.py --speech samples/red_crown.ogg
     python generate.py --text "a blue bird with a white belly" --seeds 0-3 --stages --attention
+    python generate.py --text "a small yellow bird" --model painted real
 
 The picture's path is the last line of standard output.
 """
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from released import PAINTER, PAINTERS, RECOGNIZER, find_folder, model_name
 from storage.errors import Parser, UserError, run_cli
 from storage.files import make_folder, write_atomically
 
@@ -36,7 +38,9 @@ def parser() -> Parser:
     p.add_argument(
         "--out", metavar="PNG", type=Path, help="the picture to write (default outputs/<name>.png)"
     )
-    p.add_argument("--model", metavar="FOLDER", type=Path, help="painter (default weights/painted-attngan)")
+    p.add_argument("--model", metavar="MODEL", type=Path, nargs="+", default=[PAINTER],
+                   help=f"{', '.join(PAINTERS)} or a painter's folder; several are drawn side by side "
+                   "(default painted)")  # fmt: skip
     p.add_argument("--recognizer", metavar="FOLDER", type=Path, help="(default weights/painted-recognizer)")
     p.add_argument(
         "--beam", type=int, help="hypotheses kept while listening; 0 takes the best path (default 8)"
@@ -129,13 +133,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         for given, option in ((args.spectrogram, "--spectrogram"), (args.recognizer, "--recognizer")):
             if given:
                 raise UserError(f"{option} needs a sound file: give --speech instead of --text")
+    if len(args.model) > 1 and (args.stages or args.attention):
+        raise UserError(f"--stages and --attention show one painter; name one --model, not {len(args.model)}")
     out = args.out or default_out(args.speech, args.text)
     check_writable(out)
     clock = Clock()
     with clock.step("load"):
         import torch
 
-        from pipeline import PAINTER, RECOGNIZER, SpeechToImage, spectrogram
+        from pipeline import SpeechToImage, spectrogram
         from training.runtime import keep_freed_memory
 
         keep_freed_memory()
@@ -150,45 +156,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             except OSError as error:  # no permission, a name too long, a disk that fails
                 raise UserError(f"cannot read {str(args.speech)[:100]}: {error.strerror}") from error
     with clock.step("load"):
-        model = SpeechToImage.load(
-            (args.recognizer or RECOGNIZER) if args.speech is not None else None, args.model or PAINTER
-        )
-    assert model.painter is not None
+        hears = (args.recognizer or RECOGNIZER) if args.speech is not None else None
+        models = [SpeechToImage.load(None if i else hears, name) for i, name in enumerate(args.model)]
 
     text: str = args.text or ""
     heard = None
     if samples is not None:
         with clock.step("hear"):
-            heard = model.hear(samples, args.beam)
+            heard = models[0].hear(samples, args.beam)
         if heard.no_speech:
             raise UserError(f"no speech heard in {args.speech}; record a sentence, or write it: --text")
         text = heard.text
         say("heard", f"{_marked(heard)}   (confidence {heard.confidence:.2f})")
         if any(word.confidence < LOW_CONFIDENCE for word in heard.words):
             say("", f"? marks words below {LOW_CONFIDENCE}: they may be something else")
-    unknown = model.painter.unknown(text)
-    if unknown:
-        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
-        say("unknown", f"{', '.join(unknown[:10])}{more}: not in the painter's vocabulary, painted without")
+    names = [model_name(find_folder(folder)) for folder in args.model]
     with clock.step("paint"):
-        painting = model.paint(text, seeds)
-    known = len(painting.tokens[0])
-    said = len(model.painter.known(text, limit=10**6))
-    if said > known:
-        say("long", f"only the first {known} of {said} known words are painted")
-    sides = " and ".join(f"{image.shape[-1]} px" for image in painting.images[-1:])
-    say("painted", f"{len(seeds)} bird{'s' * (len(seeds) > 1)} of {sides}, seeds {args.seeds}")
+        paintings = [model.paint(text, seeds) for model in models]
+    painters = [model.painter for model in models if model.painter]
+    for name, painter, painting in zip(names, painters, paintings, strict=True):
+        say_limits(painter, painting, text, f"{name}: " if len(models) > 1 else "")
+    titles = [f"{n}, {p.images[-1].shape[-1]} px" for n, p in zip(names, paintings, strict=True)]
+    say("painted", f"{len(seeds)} bird{'s' * (len(seeds) > 1)}, seeds {args.seeds}: {'; '.join(titles)}")
 
     with clock.step("draw"):
         import pictures
 
-        name = (args.model or PAINTER).name
-        note = f"{name}, {sides}, seeds {args.seeds}"
+        note = ", ".join([*titles, f"seeds {args.seeds}"])
         if heard is not None:
             note = f"heard in {args.speech.name}, confidence {heard.confidence:.2f}    {note}"
         caption, note = ("", "") if args.no_caption else (f"“{text}”", note)
-        images = [stage.float().numpy() for stage in painting.images]
-        facts = _facts(text, seeds, name, model.painter.checksum, args, heard)
+        images = [stage.float().numpy() for stage in paintings[0].images]
+        facts = _facts(text, seeds, names, [painter.checksum for painter in painters], args, heard)
 
         def draw(kind: str, make: Callable[[], Any]) -> None:
             path = out.with_name(f"{out.stem}-{kind}.png") if kind else out
@@ -202,13 +201,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "stages", lambda: pictures.stages([stage[few] for stage in images], seeds[few], caption, note)
             )
         if args.attention:
-            if not painting.attention:
-                raise UserError(f"{name} has one stage, which attends to no words; leave out --attention")
-            maps = painting.attention[-1][0, :known].float().numpy()
-            draw(
-                "attention",
-                lambda: pictures.attention(images[-1][0], maps, painting.tokens[0], caption, note),
-            )
+            tokens, attention = paintings[0].tokens[0], paintings[0].attention
+            if not attention:
+                raise UserError(f"{names[0]} has one stage, which attends to no words; leave out --attention")
+            maps = attention[-1][0, : len(tokens)].float().numpy()
+            draw("attention", lambda: pictures.attention(images[-1][0], maps, tokens, caption, note))
         if args.spectrogram and heard is not None and samples is not None:
             words = [
                 pictures.Span(word.text, word.start, word.end, word.confidence >= LOW_CONFIDENCE)
@@ -221,10 +218,26 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "spectrogram",
                 lambda: pictures.spectrogram(spectrogram(samples), heard.seconds, words, what),
             )
-        draw("", lambda: pictures.grid(list(images[-1]), caption, note))
+        if len(models) == 1:
+            draw("", lambda: pictures.grid(list(images[-1]), caption, note))
+        else:
+            panels = [list(painting.images[-1].float().numpy()) for painting in paintings]
+            draw("", lambda: pictures.side_by_side(panels, titles, caption, note))
     say("time", str(clock))
     print(out)
     return 0
+
+
+def say_limits(painter: Any, painting: Any, text: str, who: str) -> None:
+    """Say which words of the text were painted without."""
+    unknown = painter.unknown(text)
+    if unknown:
+        more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+        words = ", ".join(unknown[:10])
+        say("unknown", f"{who}{words}{more}: not in the painter's vocabulary, painted without")
+    known, said = len(painting.tokens[0]), len(painter.known(text, limit=10**6))
+    if said > known:
+        say("long", f"{who}only the first {known} of {said} known words are painted")
 
 
 def _marked(heard: Any) -> str:
@@ -236,15 +249,15 @@ def _marked(heard: Any) -> str:
 
 
 def _facts(
-    text: str, seeds: list[int], name: str, checksum: str, args: argparse.Namespace, heard: Any
+    text: str, seeds: list[int], names: list[str], checksums: list[str], args: argparse.Namespace, heard: Any
 ) -> dict[str, str]:
     """What is stored in the PNG, so that it can be painted again."""
     facts = {
         "Software": "saybird",
         "text": text,
         "seeds": ",".join(map(str, seeds)),
-        "model": name,
-        "model sha256": checksum,
+        "model": ", ".join(names),
+        "model sha256": ", ".join(checksums),
     }
     if heard is not None:
         facts |= {"speech": args.speech.name, "confidence": f"{heard.confidence:.4f}"}

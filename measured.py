@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from released import model_name
 from storage.errors import UserError, suggest
 from storage.files import write_atomically
 
@@ -362,11 +363,3 @@ def few_samples() -> Iterator[None]:
 
 def model_entry(folder: Path, checksum: str) -> dict[str, str]:
     return {"name": model_name(folder), "sha256": checksum}
-
-
-def model_name(folder: Path) -> str:
-    """ "painted-attngan" of weights/painted-attngan, "cub" of runs/cub/model, "cub-001000" of runs/cub/kept/001000."""
-    folder = folder.resolve()
-    if folder.parent.name == "kept":
-        return f"{folder.parent.parent.name}-{folder.name}"
-    return folder.parent.name if folder.name == "model" else folder.name

@@ -127,6 +127,27 @@ def grid(pictures: Sequence[np.ndarray], caption: str = "", note: str = "") -> I
     return with_caption(page, caption, note) if caption else page
 
 
+def side_by_side(
+    panels: Sequence[Sequence[np.ndarray]], titles: Sequence[str], caption: str = "", note: str = ""
+) -> Image.Image:
+    """As `grid`, for one panel a painter: B pictures each, from left to right, a title above."""
+    columns = min(COLUMNS, len(panels[0]))
+    rows = -(-len(panels[0]) // columns)
+    side, above = 192, 34
+    wide = columns * side + (columns - 1) * GAP
+    page, pen = sheet(
+        len(panels) * (wide + MARGIN) + MARGIN, 2 * MARGIN + above + rows * side + (rows - 1) * GAP
+    )
+    for at, (pictures, title) in enumerate(zip(panels, titles, strict=True)):
+        left = MARGIN + at * (wide + MARGIN)
+        pen.text((left + wide / 2, MARGIN - 8), shorten(title, 19, wide), QUIET, font(19), anchor="ma")
+        for i, picture in enumerate(pictures):
+            row, column = divmod(i, columns)
+            x, y = left + column * (side + GAP), MARGIN + above + row * (side + GAP)
+            paste(page, to_image(picture), x, y, side)
+    return with_caption(page, caption, note) if caption else page
+
+
 def table(
     rows: Sequence[Sequence[np.ndarray]], labels: Sequence[str], columns: Sequence[str] = (), note: str = ""
 ) -> Image.Image:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from released import PAINTER, RECOGNIZER, find_folder
 from storage.errors import UserError
 from t2i.given_sentences import GivenConfig, GivenSentences
 from t2i.painter import Painter, Paintings
@@ -19,16 +20,7 @@ if TYPE_CHECKING:
     from t2i.char_cnn_rnn import CharEncoder
     from t2i.damsm import Damsm
 
-RECOGNIZER = Path("weights/painted-recognizer")
-PAINTER = Path("weights/painted-attngan")
 AT_ONCE = 16  # pictures painted together; more gain no speed and cost memory
-
-
-def released(folder: Path | str) -> Path:
-    """`folder` as it is given, or, where it is relative and not here, the one beside this file."""
-    folder = Path(folder)
-    beside = Path(__file__).resolve().parent / folder
-    return beside if not folder.exists() and beside.exists() else folder
 
 
 @contextmanager
@@ -73,7 +65,7 @@ def load_painter(folder: Path | str) -> Painter:
     if isinstance(painter.text_encoder, GivenSentences):
         from data.embeddings import has_embeddings
 
-        root = released(painter.text_encoder.config.root)
+        root = find_folder(painter.text_encoder.config.root)
         if not has_embeddings(root):
             raise UserError(
                 f"{folder} paints captions from the features given in {root}, which has none now; restore that folder, "
@@ -102,14 +94,17 @@ class SpeechToImage:
     def load(
         cls, recognizer: Path | str | None = RECOGNIZER, painter: Path | str | None = PAINTER
     ) -> "SpeechToImage":
-        """Load the model folders; None leaves that half out. Raises UserError as `load_model` does."""
+        """Load the model folders, the painter also by a name of released.PAINTERS; None leaves that half out.
+
+        Raises UserError as `load_model` does.
+        """
         with without_initial_weights():
             heard = None
             if recognizer is not None:
                 from asr.recognizer import Recognizer  # a text alone needs no audio libraries
 
-                heard = Recognizer.load(released(recognizer))
-            return cls(heard, None if painter is None else load_painter(released(painter)))
+                heard = Recognizer.load(find_folder(recognizer))
+            return cls(heard, None if painter is None else load_painter(find_folder(painter)))
 
     def hear(self, sound: "Path | str | np.ndarray", beam: int | None = None) -> "Transcript":
         """A sound file, or samples (S,) at 16 kHz in [-1, 1], -> Transcript. beam: hypotheses kept, None for the

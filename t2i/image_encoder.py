@@ -25,37 +25,26 @@ def _halve(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-class LookingEncoder(nn.Module):
-    """Maps of several scales meet at the finest's side; its heads are the same whatever made the maps.
+def _together(maps: Sequence[Tensor]) -> Tensor:
+    """Maps (B, n, h, w) of several scales, the first the finest -> one (B, sum of n, h, w) of its side."""
+    side = maps[0].shape[-2:]
+    return torch.cat([m if m.shape[-2:] == side else F.interpolate(m, side) for m in maps], 1)
+
+
+def _meeting(channels: int, width: int) -> nn.Sequential:
+    """(B, channels, h, w) -> (B, width, h, w)."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2, inplace=True)
+    )
+
+
+class LightImageEncoder(nn.Module):
+    """Strided convolutions down to a 32nd of the side, whose maps meet at an eighth.
 
     The finer maps know the colour of a place, the coarser ones which part of the bird lies there. The global feature
     is read through several softmaxes over the places, so that it can tell a red head from a red tail; the mean over
     the picture, which only knows which colours there are, reached half the R-precision.
     """
-
-    def add_heads(self, channels: int, width: int, embedding: int, looks: int) -> None:
-        """channels: of all maps together; width: of what they are brought to; looks: softmaxes over the places."""
-        self.meet = nn.Sequential(
-            nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2, inplace=True)
-        )
-        self.to_regions = nn.Conv2d(width, embedding, 1, bias=False)
-        self.to_places = nn.Conv2d(width, looks, 1)
-        self.to_values = nn.Conv2d(width, embedding // 2, 1, bias=False)
-        self.to_global = nn.Linear(looks * (embedding // 2), embedding)
-
-    def look(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """maps (B, n, h, w) of several scales, the first the finest -> regions (B, hw/4, E), and global (B, E)."""
-        side = maps[0].shape[-2:]
-        met = self.meet(torch.cat([m if m.shape[-2:] == side else F.interpolate(m, side) for m in maps], 1))
-        regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)  # (B, R, E)
-        places = at_least_float32(self.to_places(met)).flatten(2).softmax(2)  # (B, looks, hw)
-        values = self.to_values(met).flatten(2).transpose(1, 2)
-        seen = (places @ values.to(places.dtype)).flatten(1)  # (B, looks * E/2)
-        return at_least_float32(regions), at_least_float32(self.to_global(seen))
-
-
-class LightImageEncoder(LookingEncoder):
-    """Strided convolutions down to a 32nd of the side, whose maps meet at an eighth."""
 
     def __init__(self, embedding: int = 256, width: int = 32, size: int = 128, looks: int = 8):
         """embedding: E; width: channels of the first convolution; size: side to which inputs are brought, px;
@@ -67,30 +56,53 @@ class LightImageEncoder(LookingEncoder):
         self.eighth = _halve(2 * w, 4 * w)
         self.sixteenth = _halve(4 * w, 4 * w)
         self.context = _halve(4 * w, 4 * w)
-        self.add_heads(14 * w, 6 * w, embedding, looks)
+        self.meet = _meeting(14 * w, 6 * w)
+        self.to_regions = nn.Conv2d(6 * w, embedding, 1, bias=False)
+        self.to_places = nn.Conv2d(6 * w, looks, 1)
+        self.to_values = nn.Conv2d(6 * w, embedding // 2, 1, bias=False)
+        self.to_global = nn.Linear(looks * (embedding // 2), embedding)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) with R = (size / 16)^2, and global (B, E)."""
         quarter = self.quarter(resized(images, self.size))
         eighth = self.eighth(quarter)
         sixteenth = self.sixteenth(eighth)
-        return self.look([F.avg_pool2d(quarter, 2), eighth, sixteenth, self.context(sixteenth)])
+        met = self.meet(_together([F.avg_pool2d(quarter, 2), eighth, sixteenth, self.context(sixteenth)]))
+        regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)  # (B, R, E)
+        places = at_least_float32(self.to_places(met)).flatten(2).softmax(2)  # (B, looks, hw)
+        values = self.to_values(met).flatten(2).transpose(1, 2)
+        seen = (places @ values.to(places.dtype)).flatten(1)  # (B, looks * E/2)
+        return at_least_float32(regions), at_least_float32(self.to_global(seen))
 
 
-class PretrainedImageEncoder(LookingEncoder):
-    """MobileNetV2 or SqueezeNet 1.1, whose maps from an eighth of the side down meet there."""
+class PretrainedImageEncoder(nn.Module):
+    """MobileNetV2 or SqueezeNet 1.1, whose maps from an eighth of the side down meet there.
 
-    def __init__(self, name: str, embedding: int = 256, width: int = 32, size: int = 128, looks: int = 8):
-        """name: of the trunk; embedding: E; width: a twelfth of the channels that the maps meet in; size, looks: as in
-        the light encoder's."""
+    The global feature is linear in the maps' means and the coarsest's maxima, each brought to unit variance. What
+    these networks know needs no more: with frozen maps it reached 15 % R-precision of unseen species in 500 steps, the
+    light encoder's softmaxes 6 %.
+    """
+
+    def __init__(self, name: str, embedding: int = 256, width: int = 32, size: int = 128):
+        """name: of the trunk; embedding: E; width: a twelfth of the channels that the maps meet in; size: as in the
+        light encoder's."""
         super().__init__()
         self.size = size
         self.trunk = Trunk(name, finest=8)
-        self.add_heads(sum(self.trunk.channels), 12 * width, embedding, looks)
+        channels = sum(self.trunk.channels)
+        self.meet = _meeting(channels, 12 * width)
+        self.to_regions = nn.Conv2d(12 * width, embedding, 1, bias=False)
+        pooled = channels + self.trunk.channels[-1]
+        self.to_global = nn.Sequential(nn.BatchNorm1d(pooled, affine=False), nn.Linear(pooled, embedding))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) with R near (size / 16)^2, and global (B, E)."""
-        return self.look(self.trunk(resized(images, self.size)))
+        maps = self.trunk(resized(images, self.size))
+        met = self.meet(_together(maps))
+        regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)
+        kept = [at_least_float32(m) for m in maps]
+        pooled = torch.cat([*(m.mean((2, 3)) for m in kept), kept[-1].amax((2, 3))], 1)
+        return at_least_float32(regions), at_least_float32(self.to_global(pooled))
 
 
 class InceptionImageEncoder(nn.Module):

@@ -4,9 +4,10 @@ import copy
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from t2i.blocks import UpConv
+from t2i.trunks import fold_batch_norm
 
 
 def for_inference(generator: nn.Module) -> nn.Module:
@@ -18,10 +19,7 @@ def for_inference(generator: nn.Module) -> nn.Module:
             getattr(block, "norm", None), nn.BatchNorm1d
         ):
             block.project, block.norm = fuse_linear_bn_eval(block.project, block.norm), nn.Identity()  # type: ignore[arg-type, assignment]
-        if isinstance(block, nn.Sequential):
-            for i, (layer, norm) in enumerate(zip(block[:-1], block[1:], strict=True)):
-                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                    block[i], block[i + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+    fold_batch_norm(folded)
     for block in list(folded.modules()):
         for name, layer in list(block.named_children()):
             if isinstance(layer, UpConv):

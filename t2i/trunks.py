@@ -1,11 +1,13 @@
 """Small networks trained on ImageNet, as trunks for what learns from birds: their maps at several scales."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from storage.errors import UserError
 from storage.model_folder import load_weights, read_tensors
@@ -21,26 +23,22 @@ TAPS: dict[str, dict[int, tuple[int, int]]] = {
 class Trunk(nn.Module):
     """MobileNetV2 or SqueezeNet 1.1 without its classifier.
 
-    It starts from random weights; `load` gives it a file's. Its BatchNorm is always in eval mode: files with BatchNorm
-    folded into the convolutions have no statistics to follow.
+    It starts from random weights; `load` gives it a file's. Its convolutions carry the BatchNorm after them: whoever
+    learns from these networks or looks through them follows no statistics.
     """
 
     def __init__(self, name: str, finest: int = 4):
         """name: one of TAPS; finest: side of the picture over that of the largest map, 4 or more."""
         super().__init__()
-        import torchvision  # seconds that nobody else has to wait
-
         taps = [tap for scale, tap in TAPS[name].items() if scale >= finest]
         self.ends = [end for end, _ in taps]
         self.channels = [channels for _, channels in taps]
-        self.layers = getattr(torchvision.models, name)(weights=None).features
-
-    def train(self, mode: bool = True) -> "Trunk":
-        return super().train(False)
+        self.name = name
+        self.layers = _ready(_features(name))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> maps (B, n, h, w), the finest first."""
-        # channels last is a third faster in depthwise convolutions, here even in training: no BatchNorm learns
+        # a third faster in depthwise convolutions
         x = imagenet_normalised(images).contiguous(memory_format=torch.channels_last)
         start, maps = 0, []
         for end in self.ends:
@@ -55,7 +53,46 @@ class Trunk(nn.Module):
         Raises UserError where the file is missing, damaged or lacks a tensor.
         """
         state = {key.removeprefix("features."): value for key, value in read_tensors(Path(path)).items()}
-        load_torchvision(self.layers, state, path)
+        theirs = _features(self.name)
+        load_torchvision(theirs, state, path)
+        self.layers.load_state_dict(_ready(theirs).state_dict())
+
+
+class ThinnedConv(nn.Conv2d):
+    """A depthwise convolution of stride 2: one of stride 1, of which every second row and column is kept.
+
+    On CPUs the gradient of the strided one takes several times as long, and most of a trunk's.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, n, H, W) -> (B, n, H/2, W/2), rounded up."""
+        whole = F.conv2d(x, self.weight, self.bias, 1, self.padding, 1, self.groups)
+        return F.avg_pool2d(whole, 1, 2)  # keeps the memory layout in the gradient, which slicing does not
+
+
+def _features(name: str) -> nn.Sequential:
+    """torchvision's layers below the classifier, of random weights."""
+    import torchvision  # seconds that nobody else has to wait
+
+    return getattr(torchvision.models, name)(weights=None).features.eval()
+
+
+def _ready(layers: nn.Sequential) -> nn.Sequential:
+    """The same layers with fewer operations: BatchNorm folded in, strided depthwise convolutions thinned."""
+    fold_batch_norm(layers)
+    for layer in layers.modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels and layer.stride == (2, 2):
+            layer.__class__ = ThinnedConv
+    return layers
+
+
+def fold_batch_norm(network: nn.Module) -> None:
+    """Let every convolution that a BatchNorm follows in a Sequential carry it, in eval mode; in place."""
+    for block in list(network.modules()):  # layers are replaced on the way
+        if isinstance(block, nn.Sequential):
+            for i, (layer, norm) in enumerate(pairwise(list(block))):
+                if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    block[i], block[i + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
 
 
 def load_torchvision(module: nn.Module, state: Mapping[str, Tensor], path: Path | str) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 import generate
 import pictures
 import pipeline
+import released
 from asr.model import ModelConfig, SpeechTransformer
 from asr.recognizer import Recognizer, Transcript, Word
 from asr.tokenizer import CharacterTokenizer
@@ -177,6 +178,28 @@ def test_many_seeds_are_painted_in_parts_that_do_not_show(models: Path, monkeypa
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_several_painters_stand_side_by_side(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    alone, both = tmp_path / "alone.png", tmp_path / "both.png"
+    painter = str(models / "painter")
+    for out, named in ((alone, [painter]), (both, [painter, painter])):
+        generate.main(["--text", SENTENCE, "--seeds", "0-3", "--out", str(out), "--model", *named])
+    assert "painter, 128 px; painter, 128 px" in capsys.readouterr().out
+    page = Image.open(both)
+    assert page.width > Image.open(alone).width and page.info["model"] == "painter, painter"
+    left, right = (np.asarray(page)[60:260, x : x + 800] for x in (36, 36 + 4 * 192 + 3 * 12 + 36))
+    assert np.ptp(left) > 100 and (left == right).all()  # the same painter, so the same birds
+    assert "one --model" in refuse("--text", SENTENCE, "--stages", "--model", painter, painter)
+
+
+def test_a_released_painter_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert released.find_folder("painted").samefile(ROOT / "weights" / "painted-attngan")
+    assert released.find_folder(tmp_path / "none") == tmp_path / "none"
+    monkeypatch.chdir(tmp_path)
+    assert released.find_folder(released.PAINTER).samefile(ROOT / released.PAINTER)
+    (tmp_path / "real").mkdir()
+    assert released.find_folder("real") == Path("real")  # a folder of that name comes first
+
+
 def test_models_loaded_without_initial_weights_are_the_same(models: Path):
     model = pipeline.SpeechToImage.load(models / "recognizer", models / "painter")
     pairs = [(model.painter, pipeline.load_painter(models / "painter"))]
@@ -333,7 +356,7 @@ def test_the_process_ends_with_one_line_and_a_code(tmp_path: Path):
 def test_released_models_hear_and_paint_the_samples(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    for folder in (pipeline.RECOGNIZER, pipeline.PAINTER):
+    for folder in (released.RECOGNIZER, released.PAINTER):
         if not (ROOT / folder / "config.json").is_file():
             pytest.skip(f"no released model in {folder}")
     out = tmp_path / "birds.png"
