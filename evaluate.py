@@ -89,7 +89,8 @@ def parser() -> Parser:
         description="Measure models; without options the released ones, on painted birds.",
         allow_abbrev=False,
     )
-    p.add_argument("--metric", required=True, metavar="|".join(PICTURE_METRICS + SPEECH_METRICS))
+    p.add_argument("--metric", required=True, metavar="|".join(PICTURE_METRICS + SPEECH_METRICS),
+                   help="one, or several with commas between: fid,kid,coverage read the pictures once")  # fmt: skip
     p.add_argument("--model", metavar="MODEL", type=Path, default=PAINTER,
                    help='painted, real, a folder, or "photographs": of training, what DAMSM finds')  # fmt: skip
     p.add_argument(
@@ -129,29 +130,35 @@ def parser() -> Parser:
         "--precision", choices=("fp32", "bf16"), default="fp32", help="of painting; bf16 is faster"
     )
     p.add_argument("--out", type=Path, default=Path("results"), help="folder for the JSON (default results)")
-    p.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
+    p.add_argument("--json", action="store_true", help="also print a JSON object a metric, the last lines")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse(argv)
-    check(args)
+    metrics = list(dict.fromkeys(args.metric.split(",")))
+    for args.metric in metrics:
+        check(args)
+    args.sets = None  # the features that several metrics share
     make_folder(args.out)
     import torch
 
     from training.runtime import code_revision, set_up
 
     args.device = set_up(0, args.device)
-    with torch.inference_mode():
-        result = METRICS[args.metric](args)
-    result.protocol |= {"seed": args.seed, "device": args.device.type, "revision": code_revision()}
-    value = as_json(args.metric, result)
-    path = args.out / f"{file_name(args)}.json"
-    write_json(path, value)
-    print(table(args.metric, result))
-    print(f"\nstored in {path}")
+    values = []
+    for args.metric in metrics:
+        with torch.inference_mode():
+            result = METRICS[args.metric](args)
+        result.protocol |= {"seed": args.seed, "device": args.device.type, "revision": code_revision()}
+        values.append(as_json(args.metric, result))
+        path = args.out / f"{file_name(args)}.json"
+        write_json(path, values[-1])
+        print(table(args.metric, result))
+        print(f"\nstored in {path}", flush=True)
     if args.json:
-        print(json.dumps(value, ensure_ascii=False))
+        for value in values:
+            print(json.dumps(value, ensure_ascii=False))
     return 0
 
 
@@ -487,6 +494,8 @@ def feature_sets(
     """Features (N, D) of generated pictures, (M, D) of all real ones of the split, these in two halves; protocol."""
     import numpy as np
 
+    if args.sets is not None:
+        return args.sets
     features, network = feature_network(args)
     sample = draw_sample(args)
     generated = collect(features, painted(args, sample))
@@ -497,7 +506,8 @@ def feature_sets(
         "reference": f"all {len(reference)} pictures of the split",
         "real pictures": f"one random half of the reference ({len(halves[0])}) against the other ({len(halves[1])})",
     }  # fmt: skip
-    return generated, reference, halves, protocol
+    args.sets = generated, reference, halves, protocol
+    return args.sets
 
 
 # --- what is told ----------------------------------------------------------------------------------------------

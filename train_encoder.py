@@ -12,7 +12,7 @@ from omegaconf import MISSING
 from torch import nn
 
 from data.sampling import bird_batch, wrong_captions
-from data.sets import BirdData, open_birds
+from data.sets import BirdData, open_birds, terms_of
 from monitor import real_r_precision
 from storage.errors import UserError, run_cli
 from t2i.char_cnn_rnn import CharEncoder
@@ -177,7 +177,7 @@ def card(config: TrainEncoder, method: Method, precision: float) -> str:
     return f"""# {method.title}
 
 {about} on `{config.data.root}`:
-{config.run.steps} steps of {config.batch} pairs, seed {config.run.seed}.
+{config.run.steps} steps of {config.batch} pairs, seed {config.run.seed}.{terms_of(config.data)}
 
 R-precision of the test split's own pictures (unseen species, 1 true and 99 captions of other classes):
 {100 * precision:.1f} %, chance 1 %.

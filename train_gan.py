@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from data.cub import Birds
 from data.sampling import bird_batch, wrong_captions
-from data.sets import BirdData, open_birds
+from data.sets import BirdData, open_birds, terms_of
 from monitor import painted_scores
 from pipeline import open_encoder
 from storage.errors import UserError, run_cli
@@ -327,7 +327,7 @@ Paints a picture from a caption: a generator (EMA weights) and the text encoder 
 {training["encoder"][:16]}). {(family.__doc__ or "").splitlines()[0]}
 
 Trained from nothing on `{config.data.root}`: {training["steps"]} steps of {config.batch} pictures, seed
-{config.run.seed}, {training["hours"]:.2f} hours.{looked}
+{config.run.seed}, {training["hours"]:.2f} hours.{looked}{terms_of(config.data)}
 
 Limits: {limits} and paints what its data shows; its figures stand in the project's
 README.

@@ -14,6 +14,7 @@ class BirdData:
     root: str = "datasets/painted_birds"  # a folder in the CUB layout
     cache: str = "datasets/painted_birds/cache"  # where decoded pictures are packed
     painted: bool = True  # make the set with data.painted where it is missing
+    terms: str = ""  # under which the set is used, for the cards of what learns from it
     on_damaged: str = "error"  # error, or skip: leave damaged pictures out and say which
 
 
@@ -29,6 +30,11 @@ def open_birds(config: BirdData, split: str, size: int) -> Birds:
             )
         ensure_painted_birds(root.parent, splits=(split,))
     return load_birds(Path(config.root), split, size, Path(config.cache), config.on_damaged)  # type: ignore[arg-type]
+
+
+def terms_of(config: BirdData) -> str:
+    """A paragraph for a model's card, or nothing where the set has no terms."""
+    return f"\n\nTerms of the data: {config.terms}; the same goes for this model." if config.terms else ""
 
 
 def read_parts(root: Path | str) -> dict[str, dict[str, str]]:

@@ -53,20 +53,18 @@ release() {
   ls -d weights/real-*
 }
 measure() {
-  local encoder metric model
+  local encoder model
   mkdir -p results
   for encoder in weights/real-damsm runs/damsm_real_second/model; do
     "$python" evaluate.py --metric retrieval --encoder "$encoder" --data "$data"
   done
-  for model in weights/real-projected photographs; do
-    for metric in fid kid coverage is; do
-      "$python" evaluate.py --metric "$metric" --model "$model" --finder weights/real-damsm --data "$data" \
-        --network "$inception"
-    done
-    "$python" evaluate.py --metric r_precision --model "$model" --finder weights/real-damsm \
-      --encoder runs/damsm_real_second/model --data "$data"
+  for model in weights/real-projected "photographs --finder weights/real-damsm"; do
+    # two words where it is photographs
+    "$python" evaluate.py --metric fid,kid,coverage,is --model $model --data "$data" --network "$inception"
+    "$python" evaluate.py --metric r_precision --model $model --encoder runs/damsm_real_second/model --data "$data"
   done
   "$python" -m recipes.curve runs/projected_real --data "$data" --network "$inception"
+  "$python" -m recipes.real_gallery --data "$data" --network "$inception"
 }
 
 run_stages "real birds"

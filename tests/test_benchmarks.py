@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import attngan_iteration, common, damsm, generation, loader
+from benchmarks import attngan_iteration, common, damsm, generation, loader, trunks
 from data.cub import load_birds
 
 
@@ -19,6 +19,10 @@ def test_iterations_come_to_the_same_weights():
 
 def test_a_folded_generator_paints_the_same():
     generation.check(generation.TINY)
+
+
+def test_a_folded_trunk_has_the_same_gradient():
+    trunks.forms(*trunks.TINY)
 
 
 def test_packed_pictures_are_those_of_their_files(tiny_world: Path, tmp_path: Path):

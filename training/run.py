@@ -30,6 +30,7 @@ FREE_KEYS = (
     "run.sample_every",
     "run.threads",
     "run.device",
+    "data.terms",
     "keep_every",
     "measure_every",
     "measure_pictures",
