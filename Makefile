@@ -10,9 +10,9 @@ CODE   := asr data metrics storage t2i training $(wildcard *.py)
 # --no-compile: a third of the time goes into .pyc files, most of which nobody ever needs
 PIP    := $(PY) -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
 
-demo: $(STAMP)  ## paint eight birds from a spoken sentence (sets everything up first)
+demo: $(STAMP)  ## hear a sentence and paint eight painted and eight real birds of it (sets everything up first)
 	@echo "listening to $(SAMPLE)"
-	@$(PY) generate.py --speech $(SAMPLE)
+	@$(PY) generate.py --speech $(SAMPLE) --model painted real
 
 test: $(STAMP)-dev  ## run every test
 	$(PY) -m pytest -n 2

@@ -290,9 +290,12 @@ def curve(
             )
     spots = [place(*p) for p in points]
     pen.line(spots, INK, 3, joint="curve")
+    written = -np.inf
     for (x, y), (_, value) in zip(spots, points, strict=True):
         pen.ellipse((x - 5, y - 5, x + 5, y + 5), INK)
-        pen.text((x, y - 10), f"{value:.3g}", INK, font(15), anchor="mb")
+        if x - written > 40:  # else the figure would cover the one before
+            pen.text((x, y - 10), f"{value:.3g}", INK, font(15), anchor="mb")
+            written = x
     pen.text((left + width / 2, MARGIN + height + 32), titles[0], INK, font(16), anchor="ma")
     pen.text((left, MARGIN - 10), titles[1], INK, font(16), anchor="lb")
     return with_caption(page, "", note) if note else page

@@ -37,11 +37,11 @@ set_words=(data.root="$data" data.cache="$cache")
 
 # stage, seconds on two cores, what it does
 stages=(
-  "damsm    2400  train the text and image encoders (DAMSM, MobileNetV2)"
-  "second   1800  train a second pair for the measures (SqueezeNet)"
-  "painter 14400  train the generator (projected discriminators, 64 px)"
+  "damsm    1700  train the text and image encoders (DAMSM, MobileNetV2)"
+  "second    540  train a second pair for the measures (SqueezeNet)"
+  "painter  3200  train the generator (projected discriminators, 64 px)"
   "release     1  copy the models to weights/"
-  "measure   900  measure them on the test photographs"
+  "measure  1700  measure them on the test photographs"
 )
 
 damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
