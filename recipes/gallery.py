@@ -40,7 +40,9 @@ def main() -> int:
     note = f"heard in {CLIP.name}, seeds 0-7, unselected"
     save(world(), "world.jpg")
     real = SpeechToImage.load(None, "real").paint(heard.text, range(8)).images[-1].numpy()
-    titles = [f"{name} birds, {panel.shape[-1]} px" for name, panel in (("painted", images[-1]), ("real", real))]
+    titles = [
+        f"{name} birds, {panel.shape[-1]} px" for name, panel in (("painted", images[-1]), ("real", real))
+    ]
     save(pictures.side_by_side([images[-1], real], titles, f"“{heard.text}”", note), "birds.jpg")
     save(pictures.stages([stage[:6] for stage in images], range(6), f"“{heard.text}”"), "stages.jpg")
     maps = painting.attention[-1][0].numpy()[: len(words)]
