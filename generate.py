@@ -157,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise UserError(f"cannot read {str(args.speech)[:100]}: {error.strerror}") from error
     with clock.step("load"):
         hears = (args.recognizer or RECOGNIZER) if args.speech is not None else None
-        models = [SpeechToImage.load(None if i else hears, name) for i, name in enumerate(args.model)]
+        folders = [find_folder(folder) for folder in args.model]
+        models = [SpeechToImage.load(None if i else hears, folder) for i, folder in enumerate(folders)]
 
     text: str = args.text or ""
     heard = None
@@ -170,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("heard", f"{_marked(heard)}   (confidence {heard.confidence:.2f})")
         if any(word.confidence < LOW_CONFIDENCE for word in heard.words):
             say("", f"? marks words below {LOW_CONFIDENCE}: they may be something else")
-    names = [model_name(find_folder(folder)) for folder in args.model]
+    names = [model_name(folder) for folder in folders]
     with clock.step("paint"):
         paintings = [model.paint(text, seeds) for model in models]
     painters = [model.painter for model in models if model.painter]

@@ -121,10 +121,17 @@ def grid(pictures: Sequence[np.ndarray], caption: str = "", note: str = "") -> I
     page, _ = sheet(
         2 * MARGIN + columns * side + (columns - 1) * GAP, 2 * MARGIN + rows * side + (rows - 1) * GAP
     )
+    paste_rows(page, pictures, columns, MARGIN, MARGIN, side)
+    return with_caption(page, caption, note) if caption else page
+
+
+def paste_rows(
+    page: Image.Image, pictures: Sequence[np.ndarray], columns: int, left: int, top: int, side: int
+) -> None:
+    """Pictures (3, s, s) in [-1, 1] at `side` px, `columns` a row, from a corner on."""
     for i, picture in enumerate(pictures):
         row, column = divmod(i, columns)
-        paste(page, to_image(picture), MARGIN + column * (side + GAP), MARGIN + row * (side + GAP), side)
-    return with_caption(page, caption, note) if caption else page
+        paste(page, to_image(picture), left + column * (side + GAP), top + row * (side + GAP), side)
 
 
 def side_by_side(
@@ -141,10 +148,7 @@ def side_by_side(
     for at, (pictures, title) in enumerate(zip(panels, titles, strict=True)):
         left = MARGIN + at * (wide + MARGIN)
         pen.text((left + wide / 2, MARGIN - 8), shorten(title, 19, wide), QUIET, font(19), anchor="ma")
-        for i, picture in enumerate(pictures):
-            row, column = divmod(i, columns)
-            x, y = left + column * (side + GAP), MARGIN + above + row * (side + GAP)
-            paste(page, to_image(picture), x, y, side)
+        paste_rows(page, pictures, columns, left, MARGIN + above, side)
     return with_caption(page, caption, note) if caption else page
 
 

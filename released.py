@@ -4,6 +4,7 @@ from pathlib import Path
 
 RECOGNIZER = Path("weights/painted-recognizer")
 DAMSM = Path("weights/painted-damsm")
+REAL_DAMSM = Path("weights/real-damsm")
 PARTS = Path("weights/painted-parts")
 PAINTERS = {"painted": Path("weights/painted-attngan"), "real": Path("weights/real-projected")}
 PAINTER = PAINTERS["painted"]
@@ -14,8 +15,9 @@ def find_folder(folder: Path | str) -> Path:
     folder = Path(folder)
     if folder.exists():
         return folder
-    beside = Path(__file__).resolve().parent / PAINTERS.get(str(folder), folder)
-    return beside if beside.exists() else PAINTERS.get(str(folder), folder)
+    folder = PAINTERS.get(str(folder), folder)
+    beside = Path(__file__).resolve().parent / folder
+    return beside if beside.exists() else folder
 
 
 def model_name(folder: Path) -> str:

@@ -20,6 +20,7 @@ from data.sampling import bird_batch, wrong_captions
 from data.sets import BirdData, open_birds, terms_of
 from monitor import painted_scores
 from pipeline import open_encoder
+from released import DAMSM
 from storage.errors import UserError, run_cli
 from storage.files import sha256
 from storage.model_folder import load_discriminators, load_model
@@ -44,7 +45,7 @@ class TrainGan:
     variants: ClassVar = {"gan": FAMILIES}
     gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
     # model folder of a DAMSM or a char-CNN-RNN, or a data root with char-CNN-RNN-embeddings.pickle in train/ and test/
-    encoder: str = "weights/painted-damsm"
+    encoder: str = str(DAMSM)
     network: str = ""  # file of ImageNet weights that the discriminators of gan=projected look through
     start: str = ""  # painter to start from: Stage I for Stage II, or one of the same sizes to go on with
     batch: int = 20

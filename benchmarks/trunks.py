@@ -28,9 +28,7 @@ def networks() -> dict[str, nn.Module]:
     """torchvision's layers and ours, of the same random weights, whose gradient nobody needs."""
     torch.manual_seed(0)
     textbook = getattr(torchvision.models, NAME)(weights=None).features.eval()
-    ours = Trunk(NAME)
-    folded = getattr(torchvision.models, NAME)(weights=None).features.eval()
-    folded.load_state_dict(textbook.state_dict())
+    ours, folded = Trunk(NAME), copy.deepcopy(textbook)
     fold_batch_norm(folded)
     ours.layers.load_state_dict(folded.state_dict())
     return {name: network.requires_grad_(False) for name, network in (("textbook", textbook), ("ours", ours))}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.common import call, measure, save
+from released import DAMSM
 from storage.errors import Parser, UserError, run_cli, suggest
 from storage.files import read_json, write_text
 
@@ -53,9 +54,7 @@ def parser() -> Parser:
     p.add_argument(
         "--data", type=Path, default=Path(PAINTED), help="birds in CUB's layout (default painted birds)"
     )
-    p.add_argument(
-        "--encoder", type=Path, default=Path("weights/painted-damsm"), help="DAMSM that all read with"
-    )
+    p.add_argument("--encoder", type=Path, default=DAMSM, help="DAMSM that all read with")
     p.add_argument("--network", type=Path, help="features of is, fid and kid where the birds are not painted")
     return p
 

@@ -16,6 +16,7 @@ import judges
 import measured
 import pictures
 from recipes.common import DOCS, save
+from released import PAINTERS, REAL_DAMSM
 from storage.errors import Parser, run_cli
 from storage.files import make_folder
 
@@ -35,8 +36,8 @@ def main() -> int:
     p.add_argument(
         "--network", type=Path, required=True, help="weights of the network that neighbours are near in"
     )
-    p.add_argument("--model", type=Path, default=Path("weights/real-projected"))
-    p.add_argument("--encoder", type=Path, default=Path("weights/real-damsm"))
+    p.add_argument("--model", type=Path, default=PAINTERS["real"])
+    p.add_argument("--encoder", type=Path, default=REAL_DAMSM)
     given = p.parse(None)
     import torch
 
