@@ -23,7 +23,7 @@ from pipeline import open_encoder
 from released import DAMSM
 from storage.errors import UserError, run_cli
 from storage.files import sha256
-from storage.model_folder import load_discriminators, load_model
+from storage.model_folder import load_discriminators, load_model, save_discriminators
 from t2i.damsm import Damsm
 from t2i.families import FAMILIES, family_name, family_of
 from t2i.given_sentences import GivenSentences
@@ -47,9 +47,10 @@ class TrainGan:
     # model folder of a DAMSM or a char-CNN-RNN, or a data root with char-CNN-RNN-embeddings.pickle in train/ and test/
     encoder: str = str(DAMSM)
     network: str = ""  # file of ImageNet weights that the discriminators of gan=projected look through
-    start: str = ""  # painter to start from: Stage I for Stage II, or one of the same sizes to go on with
+    start: str = ""  # painter to start from: Stage I for Stage II, a smaller one, or one of the same sizes
     batch: int = 20
     accumulate: int = 1  # batches whose gradients make one step
+    random_crop: bool = True  # False: the centre of every picture, whose bird is whole and in the middle
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, that DAMSM must tell from it
     lr_generator: float = 2e-4
     lr_discriminator: float = 2e-4
@@ -147,6 +148,7 @@ def main() -> None:
 
     if parallel.is_first():
         keep(reader, run.model_folder, config, sizes, config.run.steps, run.elapsed, encoder)
+        save_discriminators(run.model_folder, Ds.state_dict())  # for a training that starts from it
         print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
     parallel.leave()
 
@@ -198,7 +200,7 @@ class Part(NamedTuple):
 def draw(config: TrainGan, birds: Birds, reader: Painter, at: int, sizes: list[int]) -> Part:
     """The batch number `at`, with noise from the present state of torch's random numbers."""
     device = next(reader.generator.parameters()).device
-    batch = bird_batch(birds, at, config.batch, config.run.seed)
+    batch = bird_batch(birds, at, config.batch, config.run.seed, random_crop=config.random_crop)
     images = batch.images.to(device)
     if config.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -247,10 +249,10 @@ def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> No
             f"{folder} was trained with another text encoder; set encoder to that one (SHA-256 {trained_with[:16]})"
         )
     begun = load_parts(G, files.state, "generator.", folder)
-    if not begun:  # the same sizes: its discriminators fit too, where it has them
-        load_parts(
-            Ds, {f"D.{key}": value for key, value in load_discriminators(folder).items()}, "D.", folder
-        )
+    judged, own = load_discriminators(folder), Ds.state_dict()
+    fit = {key: value.shape for key, value in judged.items()} == {key: own[key].shape for key in own}
+    if judged and (fit or not begun):  # of another stage they do not fit, and begin anew
+        load_parts(Ds, {f"D.{key}": value for key, value in judged.items()}, "D.", folder)
     print(f"{folder}: started from its generator" + (f", {begun} tensors begin anew" if begun else ""))
 
 

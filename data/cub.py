@@ -53,8 +53,14 @@ class Birds:
     def __len__(self) -> int:
         return len(self.names)
 
-    def batch(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None) -> torch.Tensor:
-        """Pictures (B, 3, S, S) uint8. With `rng` a random crop, flipped with probability 0.5; without, the centre.
+    def batch(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        rng: np.random.Generator | None,
+        random_crop: bool = True,
+    ) -> torch.Tensor:
+        """Pictures (B, 3, S, S) uint8. With `rng` a random crop, or the centre, flipped with probability 0.5; without,
+        the centre as it is.
 
         Three numbers are drawn per picture in the order of `indices`, so the result is a function of the
         indices and the generator's state.
@@ -62,13 +68,14 @@ class Birds:
         S = self.size
         batch = np.empty((len(indices), 3, S, S), np.uint8)
         draws = np.full((len(indices), 3), 0.5) if rng is None else rng.random((len(indices), 3))
+        random_crop = random_crop and rng is not None
         for row, i in enumerate(indices):
             picture = self.pictures[int(i) % len(self) if i < 0 else int(i)]  # (3, H, W)
             _, H, W = picture.shape
-            if rng is None:
-                top, left = (H - S) // 2, (W - S) // 2
-            else:
+            if random_crop:
                 top, left = int(draws[row, 0] * (H - S + 1)), int(draws[row, 1] * (W - S + 1))
+            else:
+                top, left = (H - S) // 2, (W - S) // 2
             cut = picture[:, top : top + S, left : left + S]
             batch[row] = cut[:, :, ::-1] if rng is not None and draws[row, 2] < 0.5 else cut
         return torch.from_numpy(batch)

@@ -48,16 +48,18 @@ class BirdBatch(NamedTuple):
     indices: np.ndarray
 
 
-def bird_batch(birds: Birds, step: int, batch: int, seed: int, distinct: bool = False) -> BirdBatch:
+def bird_batch(
+    birds: Birds, step: int, batch: int, seed: int, distinct: bool = False, random_crop: bool = True
+) -> BirdBatch:
     """The pictures of a step, each with one of its captions, cropped and flipped by (seed, step).
 
-    distinct: no two of a class, where there are classes enough.
+    distinct: no two of a class, where there are classes enough; random_crop: False for the centre of each.
     """
     ids, count = birds.class_ids, len(birds)
     indices = distinct_at(step, batch, ids, seed) if distinct else indices_at(step, batch, count, seed)
     rng = np.random.default_rng([seed, step, 1])
     captions = [birds.captions[i][rng.integers(len(birds.captions[i]))] for i in indices]
-    return BirdBatch(to_unit(birds.batch(indices, rng)), captions, torch.from_numpy(ids[indices]), indices)
+    return BirdBatch(to_unit(birds.batch(indices, rng, random_crop)), captions, torch.from_numpy(ids[indices]), indices)
 
 
 def wrong_captions(captions: Sequence[str], each: int, step: int, seed: int) -> list[str]:

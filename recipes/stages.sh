@@ -39,6 +39,7 @@ release_model() {
   mkdir -p weights
   rm -rf "$beside"
   cp -R "runs/$1/model" "$beside"
+  rm -f "$beside/discriminators.safetensors"  # only a training needs them
   rm -rf "weights/$2"
   mv "$beside" "weights/$2"
 }

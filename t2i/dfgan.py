@@ -24,8 +24,10 @@ from t2i.text_encoder import TextFeatures
 @dataclass
 class DfGanConfig:
     size: int = 256  # side of the picture, px: 32, 64, 128, 256 or 512
-    width: int = 32  # channels of the generator at the full side; 8 times as many at the smallest
-    discriminator_width: int = 32  # channels of the discriminator, likewise
+    width: int = 32  # channels of the generator at the full side, doubled at every halving
+    most: int = 8  # up to so many times
+    grown_from: int = 0  # side of the smaller painter that it starts from, px, whose layers it has; 0 for none
+    discriminator_width: int = 32  # channels of the discriminator at the full side; up to 8 times as many
     embedding: int = 256  # E, set by the text encoder
     noise: int = 100  # Z
     penalty_weight: float = 2.0  # k, of the matching-aware gradient penalty
@@ -41,8 +43,10 @@ class DfGanConfig:
         if self.size not in sizes:
             known = ", ".join(map(str, sizes))
             raise UserError(f'size="{self.size}" is unknown; choose one of {known}')
+        require_smaller(self.grown_from, self.size, sizes)
         for name, least in (
             ("width", 1),
+            ("most", 1),
             ("discriminator_width", 1),
             ("embedding", 1),
             ("noise", 1),
@@ -56,14 +60,21 @@ class DfGanConfig:
                 raise UserError(f"{name}={getattr(self, name)} is too small; give {least} or more")
 
 
+def require_smaller(grown_from: int, size: int, sizes: tuple[int, ...]) -> None:
+    """Raises UserError where `grown_from` is neither 0 nor one of `sizes` below `size`."""
+    if grown_from and (grown_from not in sizes or grown_from >= size):
+        raise UserError(f"grown_from={grown_from} must be a side below size={size}: 0 for none, "
+                        f"or one of {', '.join(str(s) for s in sizes if s < size)}")  # fmt: skip
+
+
 def resolutions(config: DfGanConfig) -> list[int]:
     """The side of every stage's picture, px: there is one stage."""
     return [config.size]
 
 
-def _widths(width: int, size: int) -> list[int]:
-    """Channels from the picture's side down to 4 x 4: doubled at every halving, up to 8 times `width`."""
-    return [width * min(2**i, 8) for i in range((size // 4).bit_length())]
+def _widths(width: int, size: int, most: int = 8) -> list[int]:
+    """Channels from the picture's side down to 4 x 4: doubled at every halving, up to `most` times `width`."""
+    return [width * min(2**i, most) for i in range((size // 4).bit_length())]
 
 
 # ---- generator ----
@@ -125,18 +136,28 @@ class UpBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise and sentence to the picture at once (section "One-Stage Text-to-Image Backbone")."""
+    """Noise and sentence to the picture at once (section "One-Stage Text-to-Image Backbone").
+
+    One grown from a smaller painter keeps its layers under their names and adds blocks that see more closely, whose
+    detail is added to the smaller picture, enlarged (as StyleGAN2 does at every side, Karras et al. 2020, section 4.1).
+    Untrained they add nothing, so a training goes on where that painter's ended.
+    """
 
     def __init__(self, config: DfGanConfig):
         super().__init__()
         self.config = config
-        widths = _widths(config.width, config.size)[::-1]  # from 4 x 4 up
+        widths = _widths(config.width, config.size, config.most)[::-1]  # from 4 x 4 up
         condition = config.noise + config.embedding
         self.project = nn.Linear(config.noise, widths[0] * 4 * 4)
         self.blocks = nn.ModuleList(
             [UpBlock(condition, i, o) for i, o in zip(widths, widths[1:], strict=False)]
         )
-        self.to_image = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.first_side = config.grown_from or config.size  # of the picture that to_image gives, px
+        self.to_image = nn.Conv2d(widths[(self.first_side // 4).bit_length() - 1], 3, 3, padding=1)
+        if config.grown_from:
+            self.to_detail = nn.Conv2d(widths[-1], 3, 3, padding=1)
+            nn.init.zeros_(self.to_detail.weight)
+            nn.init.zeros_(self.to_detail.bias)  # type: ignore[arg-type]
 
     def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
         """noise (B, Z) from N(0, 1) and the text, of which the sentence alone is heard -> Painting.
@@ -148,7 +169,12 @@ class Generator(nn.Module):
         hidden = self.project(noise).unflatten(1, (-1, 4, 4))  # (B, 8n, 4, 4)
         for block in self.blocks:
             hidden = block(hidden, condition)
-        image = torch.tanh(at_least_float32(self.to_image(F.leaky_relu(hidden, 0.2))))  # (B, 3, s, s)
+            if hidden.shape[-1] == self.first_side:
+                image = at_least_float32(self.to_image(F.leaky_relu(hidden, 0.2)))
+        if self.config.grown_from:
+            detail = at_least_float32(self.to_detail(F.leaky_relu(hidden, 0.2)))
+            image = F.interpolate(image, detail.shape[-2:], mode="bilinear") + detail
+        image = torch.tanh(image)  # (B, 3, s, s)
         nothing = noise.new_zeros(len(noise), 0)
         return Painting((image,), (), nothing, nothing)
 

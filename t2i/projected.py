@@ -20,6 +20,7 @@ from storage.errors import UserError
 from t2i.blocks import Painting, damsm_term, hinge_of_pairs, require_sizes, shifted, tiled
 from t2i.damsm import Damsm
 from t2i.dfgan import Generator as Generator
+from t2i.dfgan import require_smaller
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
 from t2i.trunks import Trunk, known_trunk, resized
@@ -28,7 +29,9 @@ from t2i.trunks import Trunk, known_trunk, resized
 @dataclass
 class ProjectedConfig:
     size: int = 64  # side of the picture, px: 32, 64, 128, 256 or 512
-    width: int = 32  # channels of DF-GAN's generator at the full side; 8 times as many at the smallest
+    width: int = 32  # channels of DF-GAN's generator at the full side, doubled at every halving
+    most: int = 8  # up to so many times
+    grown_from: int = 0  # side of the smaller painter that it starts from, px, whose layers it has; 0 for none
     discriminator_width: int = 64  # channels of every discriminator
     embedding: int = 256  # E, set by the text encoder
     noise: int = 100  # Z
@@ -45,10 +48,11 @@ class ProjectedConfig:
     def __post_init__(self) -> None:
         known_trunk(self.network)
         require_sizes(
-            self, ("width", "discriminator_width", "embedding", "noise", "network_size", "mixed", "said")
+            self, ("width", "most", "discriminator_width", "embedding", "noise", "network_size", "mixed", "said")
         )
         if self.size not in (sizes := (32, 64, 128, 256, 512)):
             raise UserError(f'size="{self.size}" is unknown; choose one of {", ".join(map(str, sizes))}')
+        require_smaller(self.grown_from, self.size, sizes)
         if not (0 <= self.shift < 1 and 0 <= self.cut < 1 and self.damsm_weight >= 0):
             raise UserError(
                 f"shift={self.shift} and cut={self.cut} must be in [0, 1), damsm_weight={self.damsm_weight} 0 or more"

@@ -133,6 +133,11 @@ def test_centre_crop_without_generator(birds_root, tmp_path):
     np.testing.assert_array_equal(birds.batch([1], None)[0].numpy(), want)
     assert birds.batch([], None).shape == (0, 3, 32, 32)
 
+    crops = birds.batch([1] * 40, np.random.default_rng(0), random_crop=False).numpy()
+    flips = [np.array_equal(crop, want[:, :, ::-1]) for crop in crops]
+    assert 10 < sum(flips) < 30
+    assert all(flip or np.array_equal(crop, want) for crop, flip in zip(crops, flips, strict=True))
+
 
 def test_grey_cmyk_and_palette_become_rgb(birds_root, tmp_path):
     names = load_birds(birds_root, "train", 16, tmp_path / "cache").names

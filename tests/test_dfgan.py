@@ -392,6 +392,16 @@ def test_a_configuration_survives_its_dictionary_and_the_command_line():
     assert draw_noise([1, 2], config)[1].shape == (2, config.condition) == (2, 0)
 
 
+def test_a_larger_picture_may_take_the_widths_of_a_smaller_one_and_one_block_more():
+    small, large = (
+        {key: value.shape for key, value in Generator(tiny(**sizes)).state_dict().items()}
+        for sizes in ({"size": 64, "width": 4}, {"size": 128, "width": 2, "most": 16})
+    )
+    shared = {key: shape for key, shape in small.items() if not key.startswith("to_image")}
+    assert shared.items() <= large.items()
+    assert {key.split(".")[1] for key in large.keys() - small.keys()} == {"4"}
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,32 @@ def test_a_training_starts_from_a_painter(tiny_world, tmp_path, monkeypatch):
     G.width = 8
     with pytest.raises(UserError, match=r"generator\.\S+ has shape .* was expected; choose the same sizes"):
         train_gan.start_from(str(tmp_path / "painter"), family.Generator(G), second[1], "abc")
+
+
+def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):
+    """At first it paints what that one does, enlarged, and is judged as that one was."""
+    torch.manual_seed(0)
+    of_projected = partial(train_gan.FAMILIES["projected"], discriminator_width=4, mixed=2, embedding=16)
+    small, large = of_projected(size=32, width=4), of_projected(size=128, width=1, most=32, grown_from=32)
+    family = family_of(small)
+    first, second = (
+        torch.nn.ModuleList([family.Generator(G), family.build_discriminators(G)]) for G in (small, large)
+    )
+    encoder = load_encoder(tiny_world / "damsm")
+    painter_of(first[0], encoder).save(tmp_path / "painter", "# card", {"encoder": "abc"}, half=False)
+    save_discriminators(tmp_path / "painter", first[1].state_dict())
+    train_gan.start_from(str(tmp_path / "painter"), *second, "abc")
+    for a, b in zip(first[1].parameters(), second[1].parameters(), strict=True):
+        assert torch.equal(a, b)
+    before, after = (painter_of(G, encoder).paint(["a red bird"], [1]).images[-1] for G in (first[0], second[0]))
+    enlarged = torch.nn.functional.interpolate(before.atanh(), (128, 128), mode="bilinear").tanh()
+    torch.testing.assert_close(after, enlarged, rtol=0, atol=1e-4)
+
+    torch.nn.init.normal_(second[0].to_detail.weight, std=0.1)
+    changed = painter_of(second[0], encoder).paint(["a red bird"], [1]).images[-1]
+    assert (changed - after).abs().mean() > 1e-3
+    with pytest.raises(UserError, match=r"grown_from=64 must be a side below size=64: 0 for none, or one of 32$"):
+        of_projected(size=64, grown_from=64)
 
 
 def test_a_family_reads_characters_where_its_encoder_does(tiny_world, tmp_path, monkeypatch):
