@@ -36,6 +36,9 @@ class TrainEncoder:
         0.0  # the rate of what that file gave, as a share of lr; 0 leaves its weights as they are
     )
     batch: int = 48
+    each: int = (
+        1  # captions of every picture in a step; those after the first are for the sentence loss alone
+    )
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
     lr: float = 2e-3  # of the optimiser and the schedule in METHODS
     clip: float = 0.25  # most norm of the text encoder's gradient, 0 for any
@@ -90,8 +93,8 @@ def main() -> None:
 
     torch.manual_seed(config.run.seed)
     # The vocabulary holds the words of both splits, as AttnGAN's does: a test caption keeps all its words.
-    captions = (c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
-    model = build_encoder(config.encoder, captions)
+    every_caption = (c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
+    model = build_encoder(config.encoder, every_caption)
     trunk = start_trunk(model, config, bool(state))
     model.to(device)
     method = METHODS[type(model)]
@@ -105,12 +108,13 @@ def main() -> None:
     for step in run.steps(state):
         model.train()
         seed_step(config.run.seed, step)
-        batch = bird_batch(train_set, step, config.batch, config.run.seed, method.distinct)
+        batch = bird_batch(train_set, step, config.batch, config.run.seed, method.distinct, each=config.each)
+        captions, again = batch.captions[: config.batch], batch.captions[config.batch :]
         set_rate(optimizer, config.lr * method.rate(step, config.run.steps, classes))
-        wrong = wrong_captions(batch.captions, config.wrong_captions, step, config.run.seed)
+        wrong = wrong_captions(captions, config.wrong_captions, step, config.run.seed)
         with autocast(device, config.run.precision):
             loss, parts = model.loss(
-                batch.images.to(device), batch.captions + wrong, batch.class_ids.to(device)
+                batch.images.to(device), captions + wrong, batch.class_ids.to(device), again
             )
         optimizer.zero_grad()
         loss.backward()

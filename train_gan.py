@@ -88,8 +88,9 @@ def main() -> None:
     if config.network:
         load_network(Ds, config.network)
     Ds.to(device)
+    before = state.get("before", {}) if state else {}
     if config.start and not state:
-        start_from(config.start, G, Ds, encoder.checksum)
+        before = start_from(config.start, G, Ds, encoder.checksum)
     average = copy.deepcopy(G).requires_grad_(False)
     reader = painter_of(average, encoder)
     betas = (config.beta1, config.beta2)
@@ -140,14 +141,13 @@ def main() -> None:
         if parallel.is_first() and run.due(step, config.measure_every):
             run.record(step, **painted_scores(reader, encoder, test_set, config.measure_pictures))
         if parallel.is_first() and run.due(step, config.keep_every):
-            keep(
-                reader, run.folder / "kept" / f"{step + 1:06d}", config, sizes, step + 1, run.elapsed, encoder
-            )
+            folder = run.folder / "kept" / f"{step + 1:06d}"
+            keep(reader, folder, config, sizes, step + 1, run.elapsed, encoder, before)
         if run.save_due(step):
-            run.save(step, **{name: part.state_dict() for name, part in kept.items()})
+            run.save(step, before=before, **{name: part.state_dict() for name, part in kept.items()})
 
     if parallel.is_first():
-        keep(reader, run.model_folder, config, sizes, config.run.steps, run.elapsed, encoder)
+        keep(reader, run.model_folder, config, sizes, config.run.steps, run.elapsed, encoder, before)
         save_discriminators(run.model_folder, Ds.state_dict())  # for a training that starts from it
         print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
     parallel.leave()
@@ -237,8 +237,10 @@ def update(optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
 
 
-def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> None:
+def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> dict[str, Any]:
     """Give the networks a trained painter's weights; what it lacks, such as Stage II, begins anew.
+
+    Returns which painter it is, with all the pictures that it had seen and the hours of its training.
 
     Raises UserError where a tensor of its generator has no place here, or it listens to another encoder.
     """
@@ -254,6 +256,10 @@ def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> No
     if judged and (fit or not begun):  # of another stage they do not fit, and begin anew
         load_parts(Ds, {f"D.{key}": value for key, value in judged.items()}, "D.", folder)
     print(f"{folder}: started from its generator" + (f", {begun} tensors begin anew" if begun else ""))
+    earlier = files.training.get("before", {})
+    pictures = files.training.get("steps", 0) * files.training.get("batch", 0) + earlier.get("pictures", 0)
+    hours = files.training.get("hours", 0.0) + earlier.get("hours", 0.0)
+    return {"painter": files.checksum, "pictures": pictures, "hours": round(hours, 4)}
 
 
 def load_parts(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> int:
@@ -303,8 +309,9 @@ def keep(
     steps: int,
     seconds: float,
     encoder: Any,
+    before: dict[str, Any],
 ) -> None:
-    """Write the painter's model folder as it is after so many steps."""
+    """Write the painter's model folder as it is after so many steps; before: as `start_from` returns it."""
     training = {
         "data": config.data.root,
         "steps": steps,
@@ -314,6 +321,7 @@ def keep(
         "network": sha256(Path(config.network)) if config.network else None,
         "hours": round(seconds / 3600, 4),
     }
+    training |= {"before": before} if before else {}
     painter.save(folder, card(config, sizes, training, LIMITS[painter.reads]), training)
 
 
@@ -324,12 +332,18 @@ def card(config: TrainGan, sizes: list[int], training: dict, limits: str) -> str
         looked = (
             f" Its discriminators looked through an ImageNet network (SHA-256 {training['network'][:16]})."
         )
+    origin = "from nothing"
+    if before := training.get("before"):
+        origin = (
+            f"from a painter (SHA-256 {before['painter'][:16]}) of {before['pictures']:,} pictures seen and "
+        )
+        origin += f"{before['hours']:.2f} hours"
     return f"""# {family_name(config.gan)} painter, {" and ".join(map(str, sizes))} px
 
 Paints a picture from a caption: a generator (EMA weights) and the text encoder that it was trained with (SHA-256
 {training["encoder"][:16]}). {(family.__doc__ or "").splitlines()[0]}
 
-Trained from nothing on `{config.data.root}`: {training["steps"]} steps of {config.batch} pictures, seed
+Trained {origin} on `{config.data.root}`: {training["steps"]} steps of {config.batch} pictures, seed
 {config.run.seed}, {training["hours"]:.2f} hours.{looked}{terms_of(config.data)}
 
 Limits: {limits} and paints what its data shows; its figures stand in the project's

@@ -40,7 +40,8 @@ def distinct_at(step: int, batch: int, class_ids: np.ndarray, seed: int) -> np.n
 
 
 class BirdBatch(NamedTuple):
-    """images: (B, 3, S, S) in [-1, 1]; captions: one of each picture's; class_ids: (B,); indices: (B,)."""
+    """images: (B, 3, S, S) in [-1, 1]; captions: one of each picture's, B, and where more are asked for a second of
+    each, 2 B, and so on; class_ids: (B,); indices: (B,)."""
 
     images: Tensor
     captions: list[str]
@@ -49,9 +50,15 @@ class BirdBatch(NamedTuple):
 
 
 def bird_batch(
-    birds: Birds, step: int, batch: int, seed: int, distinct: bool = False, random_crop: bool = True
+    birds: Birds,
+    step: int,
+    batch: int,
+    seed: int,
+    distinct: bool = False,
+    random_crop: bool = True,
+    each: int = 1,
 ) -> BirdBatch:
-    """The pictures of a step, each with one of its captions, cropped and flipped by (seed, step).
+    """The pictures of a step, with `each` captions of every one, cropped and flipped by (seed, step).
 
     distinct: no two of a class, where there are classes enough; random_crop: False for the centre of each.
     """
@@ -59,7 +66,13 @@ def bird_batch(
     indices = distinct_at(step, batch, ids, seed) if distinct else indices_at(step, batch, count, seed)
     rng = np.random.default_rng([seed, step, 1])
     captions = [birds.captions[i][rng.integers(len(birds.captions[i]))] for i in indices]
-    return BirdBatch(to_unit(birds.batch(indices, rng, random_crop)), captions, torch.from_numpy(ids[indices]), indices)
+    more = np.random.default_rng([seed, step, 4])
+    captions += [
+        birds.captions[i][more.integers(len(birds.captions[i]))] for _ in range(each - 1) for i in indices
+    ]
+    return BirdBatch(
+        to_unit(birds.batch(indices, rng, random_crop)), captions, torch.from_numpy(ids[indices]), indices
+    )
 
 
 def wrong_captions(captions: Sequence[str], each: int, step: int, seed: int) -> list[str]:

@@ -1,8 +1,9 @@
 """What more hours bring: `python -m recipes.curve runs/projected_real --data datasets/cub --network FILE`.
 
 Measures FID and KID of the painters that a run kept on its way (`keep_every=`), writes results/curve-<run>.json and
-draws docs/curve-<run>.png. What lies ahead is the power law FID = a hours^-b through the later half of the points: a
-straight line here, and no promise, since every training flattens at last.
+draws docs/curve-<run>.png; the hours of a painter that the run started from count. What lies ahead is the power law
+FID = a hours^-b through the later half of the points: a straight line here, and no promise, since every training
+flattens at last.
 """
 
 import argparse
@@ -59,10 +60,11 @@ def main() -> int:
 def row(args: argparse.Namespace, folder: Path) -> tuple[dict[str, float], float]:
     """FID and KID of one painter, with its hours and the pictures that it has seen; and FID of real pictures."""
     training = read_json(folder / "config.json")["training"]
+    before = training.get("before", {"hours": 0, "pictures": 0})  # of the painter that it started from
     found = {
-        "hours": training["hours"],
+        "hours": before["hours"] + training["hours"],
         "steps": training["steps"],
-        "pictures seen": training["steps"] * training["batch"],
+        "pictures seen": before["pictures"] + training["steps"] * training["batch"],
     }
     words = ["--metric", "fid,kid", "--model", str(folder), "--data", str(args.data), "--json"]
     words += ["--network", str(args.network), "--samples", str(args.samples)]

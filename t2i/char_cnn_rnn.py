@@ -247,12 +247,15 @@ class CharEncoder(nn.Module):
         return save_model(folder, self.kind, self.state_dict(), asdict(self.config), card, ALPHABET, training)
 
     def loss(
-        self, images: Tensor, captions: Sequence[str], class_ids: Tensor
+        self, images: Tensor, captions: Sequence[str], class_ids: Tensor, again: Sequence[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to be lowered, and nothing more to look at: as `Damsm.loss`."""
-        ids = encode_characters(captions).to(images.device)
-        image = self.image_encoder(images)[1]
-        return joint_embedding_loss(image, self.text_encoder(ids).sentence, class_ids), {}
+        image, B = self.image_encoder(images)[1], len(images)
+        losses = []
+        for texts in (captions, *(again[i : i + B] for i in range(0, len(again), B))):
+            ids = encode_characters(texts).to(images.device)
+            losses.append(joint_embedding_loss(image, self.text_encoder(ids).sentence, class_ids))
+        return torch.stack(losses).mean(), {}
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> TextFeatures:

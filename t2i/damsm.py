@@ -142,14 +142,22 @@ class Damsm(nn.Module):
         )
 
     def loss(
-        self, images: Tensor, captions: Sequence[str], class_ids: Tensor
+        self, images: Tensor, captions: Sequence[str], class_ids: Tensor, again: Sequence[str] = ()
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """images (B, 3, H, W) in [-1, 1], class_ids (B,), their captions and any number more that describe none of
-        them -> the scalar to be lowered, and its parts."""
+        them -> the scalar to be lowered, and its parts.
+
+        again: B further captions of the same pictures, or 2 B, ...; the sentence loss is the mean over all of them.
+        """
         ids, is_pad = encode_captions(self.vocabulary, captions, self.config.words)
         text = self.text_encoder(ids.to(images.device), is_pad.to(images.device))
         regions, image = self.image_encoder(images)
         words, sentence = damsm_loss(regions, image, text, class_ids, self.config)
+        if again:
+            ids, is_pad = encode_captions(self.vocabulary, again, self.config.words)
+            more = self.text_encoder(ids.to(images.device), is_pad.to(images.device)).sentence
+            scores = [self.config.gamma3 * sentence_scores(image, s) for s in more.split(len(images))]
+            sentence = torch.stack([sentence, *(matching_loss(s, class_ids) for s in scores)]).mean()
         return words + sentence, {"words": words, "sentence": sentence}
 
     @torch.no_grad()

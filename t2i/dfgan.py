@@ -26,7 +26,7 @@ class DfGanConfig:
     size: int = 256  # side of the picture, px: 32, 64, 128, 256 or 512
     width: int = 32  # channels of the generator at the full side, doubled at every halving
     most: int = 8  # up to so many times
-    grown_from: int = 0  # side of the smaller painter that it starts from, px, whose layers it has; 0 for none
+    grown_from: int = 0  # side of the smaller painter whose layers it starts from, px; 0 for none
     discriminator_width: int = 32  # channels of the discriminator at the full side; up to 8 times as many
     embedding: int = 256  # E, set by the text encoder
     noise: int = 100  # Z

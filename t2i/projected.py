@@ -31,7 +31,7 @@ class ProjectedConfig:
     size: int = 64  # side of the picture, px: 32, 64, 128, 256 or 512
     width: int = 32  # channels of DF-GAN's generator at the full side, doubled at every halving
     most: int = 8  # up to so many times
-    grown_from: int = 0  # side of the smaller painter that it starts from, px, whose layers it has; 0 for none
+    grown_from: int = 0  # side of the smaller painter whose layers it starts from, px; 0 for none
     discriminator_width: int = 64  # channels of every discriminator
     embedding: int = 256  # E, set by the text encoder
     noise: int = 100  # Z
@@ -48,7 +48,8 @@ class ProjectedConfig:
     def __post_init__(self) -> None:
         known_trunk(self.network)
         require_sizes(
-            self, ("width", "most", "discriminator_width", "embedding", "noise", "network_size", "mixed", "said")
+            self,
+            ("width", "most", "discriminator_width", "embedding", "noise", "network_size", "mixed", "said"),
         )
         if self.size not in (sizes := (32, 64, 128, 256, 512)):
             raise UserError(f'size="{self.size}" is unknown; choose one of {", ".join(map(str, sizes))}')

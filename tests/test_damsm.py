@@ -112,6 +112,18 @@ def test_captions_without_a_picture_are_told_apart_by_the_pictures_only():
     )
 
 
+def test_further_captions_of_the_same_pictures_count_in_the_sentence_loss():
+    vocabulary = Vocabulary.build(["a red bird with black wings"])
+    model = Damsm(DamsmConfig(embedding=16, word_width=8, image_width=8, image_size=32), vocabulary).eval()
+    images, ids = torch.rand(2, 3, 32, 32) * 2 - 1, torch.arange(2)
+    first, second = ["a red bird", "black wings"], ["red", "a bird with wings"]
+    (_, a), (_, b) = (model.loss(images, captions, ids) for captions in (first, second))
+    loss, both = model.loss(images, first, ids, again=second)
+    torch.testing.assert_close(both["words"], a["words"])
+    torch.testing.assert_close(both["sentence"], (a["sentence"] + b["sentence"]) / 2)
+    torch.testing.assert_close(loss, both["words"] + both["sentence"])
+
+
 def test_a_saved_damsm_answers_as_before(tmp_path: Path):
     vocabulary = Vocabulary.build(["a red bird with black wings"])
     config = DamsmConfig(embedding=16, word_width=8, image_width=8, image_size=32)

@@ -99,19 +99,31 @@ def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):
         torch.nn.ModuleList([family.Generator(G), family.build_discriminators(G)]) for G in (small, large)
     )
     encoder = load_encoder(tiny_world / "damsm")
-    painter_of(first[0], encoder).save(tmp_path / "painter", "# card", {"encoder": "abc"}, half=False)
+    training = {
+        "encoder": "abc",
+        "steps": 30,
+        "batch": 3,
+        "hours": 1.0,
+        "before": {"pictures": 7, "hours": 0.5},
+    }
+    painter_of(first[0], encoder).save(tmp_path / "painter", "# card", training, half=False)
     save_discriminators(tmp_path / "painter", first[1].state_dict())
-    train_gan.start_from(str(tmp_path / "painter"), *second, "abc")
+    before = train_gan.start_from(str(tmp_path / "painter"), *second, "abc")
+    assert (before["pictures"], before["hours"]) == (90 + 7, 1.5)
     for a, b in zip(first[1].parameters(), second[1].parameters(), strict=True):
         assert torch.equal(a, b)
-    before, after = (painter_of(G, encoder).paint(["a red bird"], [1]).images[-1] for G in (first[0], second[0]))
-    enlarged = torch.nn.functional.interpolate(before.atanh(), (128, 128), mode="bilinear").tanh()
+    small_picture, after = (
+        painter_of(G, encoder).paint(["a red bird"], [1]).images[-1] for G in (first[0], second[0])
+    )
+    enlarged = torch.nn.functional.interpolate(small_picture.atanh(), (128, 128), mode="bilinear").tanh()
     torch.testing.assert_close(after, enlarged, rtol=0, atol=1e-4)
 
     torch.nn.init.normal_(second[0].to_detail.weight, std=0.1)
     changed = painter_of(second[0], encoder).paint(["a red bird"], [1]).images[-1]
     assert (changed - after).abs().mean() > 1e-3
-    with pytest.raises(UserError, match=r"grown_from=64 must be a side below size=64: 0 for none, or one of 32$"):
+    with pytest.raises(
+        UserError, match=r"grown_from=64 must be a side below size=64: 0 for none, or one of 32$"
+    ):
         of_projected(size=64, grown_from=64)
 
 
