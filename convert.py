@@ -211,7 +211,9 @@ def to_originals(source: list[Path], out: Path) -> list[str]:
         painter = Painter.load(folder)
         family = painter.config
         state = {f"generator.{key}": value for key, value in painter.generator.state_dict().items()}
-        state |= {f"discriminators.{key}": value for key, value in load_discriminators(folder).items()}
+        if not getattr(family, "network", "") and getattr(family, "discriminator_norm", "batch") == "batch":
+            judges = load_discriminators(folder)  # others than these the authors' code does not have
+            state |= {f"discriminators.{key}": value for key, value in judges.items()}
         networks = networks_of(state, names_of(family))
         if painter.vocabulary is not None:
             text = {f"text_encoder.{key}": value for key, value in painter.text_encoder.state_dict().items()}

@@ -81,6 +81,8 @@ METHODS = {
 
 def main() -> None:
     config = load_config("train_encoder", TrainEncoder, sys.argv[1:], __doc__ or "")
+    if config.each < 1:
+        raise UserError(f"each={config.each} captions of a picture; give 1 or more")
     device = set_up(config.run.threads, config.run.device)
     run = Run(config, config.run)
     state = run.restore()

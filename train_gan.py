@@ -46,7 +46,7 @@ class TrainGan:
     gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
     # model folder of a DAMSM or a char-CNN-RNN, or a data root with char-CNN-RNN-embeddings.pickle in train/ and test/
     encoder: str = str(DAMSM)
-    network: str = ""  # file of ImageNet weights that the discriminators of gan=projected look through
+    network: str = ""  # file of the ImageNet weights of gan.network, which the discriminators look through
     start: str = ""  # painter to start from: Stage I for Stage II, a smaller one, or one of the same sizes
     batch: int = 20
     accumulate: int = 1  # batches whose gradients make one step
@@ -85,12 +85,12 @@ def main() -> None:
     torch.manual_seed(config.run.seed)
     G = family.Generator(config.gan).to(device)
     Ds = family.build_discriminators(config.gan)
-    if config.network:
-        load_network(Ds, config.network)
-    Ds.to(device)
     before = state.get("before", {}) if state else {}
     if config.start and not state:
         before = start_from(config.start, G, Ds, encoder.checksum)
+    if config.network:  # of which discriminators to start from hold another copy
+        load_network(Ds, config.network)
+    Ds.to(device)
     average = copy.deepcopy(G).requires_grad_(False)
     reader = painter_of(average, encoder)
     betas = (config.beta1, config.beta2)
@@ -147,8 +147,8 @@ def main() -> None:
             run.save(step, before=before, **{name: part.state_dict() for name, part in kept.items()})
 
     if parallel.is_first():
+        save_discriminators(run.model_folder, Ds.state_dict())  # for a training that starts from this one
         keep(reader, run.model_folder, config, sizes, config.run.steps, run.elapsed, encoder, before)
-        save_discriminators(run.model_folder, Ds.state_dict())  # for a training that starts from it
         print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
     parallel.leave()
 
@@ -161,11 +161,13 @@ def set_requires_grad(parameters: Iterable[nn.Parameter], requires_grad: bool) -
 def check(config: TrainGan, encoder: nn.Module) -> None:
     """Raises UserError for what would only fail later."""
     name = family_name(config.gan)
-    if config.network and name != "projected":
-        raise UserError(f"network={config.network} is for gan=projected; gan={name} looks through none")
-    if name == "projected" and not config.network:
+    through = getattr(config.gan, "network", "")
+    if config.network and not through:
+        raise UserError(f"network={config.network} is for gan=projected, and for gan=attngan with "
+                        f"gan.network=mobilenet_v2; gan={name} looks through none")  # fmt: skip
+    if through and not config.network:
         raise UserError(
-            f"gan=projected looks through an ImageNet network: name its file, network={config.gan.network}.safetensors"
+            f"gan={name} looks through an ImageNet network: name its file, network={through}.safetensors"
         )
     if config.measure_every and isinstance(encoder, GivenSentences):
         raise UserError(
@@ -238,7 +240,8 @@ def update(optimizer: torch.optim.Optimizer) -> None:
 
 
 def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> dict[str, Any]:
-    """Give the networks a trained painter's weights; what it lacks, such as Stage II, begins anew.
+    """Give the networks a trained painter's weights; what it lacks, such as Stage II, begins anew, and so do
+    discriminators that do not fit.
 
     Returns which painter it is, with all the pictures that it had seen and the hours of its training.
 
@@ -251,11 +254,12 @@ def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> di
             f"{folder} was trained with another text encoder; set encoder to that one (SHA-256 {trained_with[:16]})"
         )
     begun = load_parts(G, files.state, "generator.", folder)
-    judged, own = load_discriminators(folder), Ds.state_dict()
-    fit = {key: value.shape for key, value in judged.items()} == {key: own[key].shape for key in own}
-    if judged and (fit or not begun):  # of another stage they do not fit, and begin anew
-        load_parts(Ds, {f"D.{key}": value for key, value in judged.items()}, "D.", folder)
-    print(f"{folder}: started from its generator" + (f", {begun} tensors begin anew" if begun else ""))
+    beside = load_discriminators(folder)
+    shapes = [{key: value.shape for key, value in state.items()} for state in (beside, Ds.state_dict())]
+    if fit := shapes[0] == shapes[1]:
+        Ds.load_state_dict(beside)
+    new = f", of which {begun} tensors begin anew" if begun else ""
+    print(f"{folder}: started from its generator{new}; its discriminators {'go on' if fit else 'begin anew'}")
     earlier = files.training.get("before", {})
     pictures = files.training.get("steps", 0) * files.training.get("batch", 0) + earlier.get("pictures", 0)
     hours = files.training.get("hours", 0.0) + earlier.get("hours", 0.0)
@@ -272,7 +276,8 @@ def load_parts(module: nn.Module, state: dict[str, Tensor], prefix: str, source:
                 f"{tuple(own[key].shape)} was expected" if key in own else "which this network does not have"
             )
             raise UserError(
-                f"{source}: {prefix}{key} has shape {tuple(value.shape)}, {expected}; choose the same sizes"
+                f"{source}: {prefix}{key} has shape {tuple(value.shape)}, {expected}; choose the same sizes "
+                "(to grow: gan.grown_from its side, half its width and twice its gan.most for every doubling)"
             )
     module.load_state_dict(weights, strict=False)
     return len(own.keys() - weights.keys())
@@ -315,7 +320,7 @@ def keep(
     training = {
         "data": config.data.root,
         "steps": steps,
-        "batch": config.batch,
+        "batch": config.batch * config.accumulate,
         "seed": config.run.seed,
         "encoder": encoder.checksum,
         "network": sha256(Path(config.network)) if config.network else None,
@@ -334,16 +339,15 @@ def card(config: TrainGan, sizes: list[int], training: dict, limits: str) -> str
         )
     origin = "from nothing"
     if before := training.get("before"):
-        origin = (
-            f"from a painter (SHA-256 {before['painter'][:16]}) of {before['pictures']:,} pictures seen and "
-        )
-        origin += f"{before['hours']:.2f} hours"
+        origin = f"from a painter (SHA-256 {before['painter'][:16]})"
+        if before["hours"]:  # unknown of a converted one
+            origin += f" of {before['pictures']:,} pictures seen and {before['hours']:.2f} hours"
     return f"""# {family_name(config.gan)} painter, {" and ".join(map(str, sizes))} px
 
 Paints a picture from a caption: a generator (EMA weights) and the text encoder that it was trained with (SHA-256
 {training["encoder"][:16]}). {(family.__doc__ or "").splitlines()[0]}
 
-Trained {origin} on `{config.data.root}`: {training["steps"]} steps of {config.batch} pictures, seed
+Trained {origin} on `{config.data.root}`: {training["steps"]} steps of {training["batch"]} pictures, seed
 {config.run.seed}, {training["hours"]:.2f} hours.{looked}{terms_of(config.data)}
 
 Limits: {limits} and paints what its data shows; its figures stand in the project's

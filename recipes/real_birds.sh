@@ -39,14 +39,16 @@ set_words=(data.root="$data" data.cache="$cache")
 stages=(
   "damsm    1700  train the text and image encoders (DAMSM, MobileNetV2)"
   "second    540  train a second pair for the measures (SqueezeNet)"
-  "painter  3200  train the generator (projected discriminators, 64 px)"
+  "painter  3200  train the generator at 64 px (projected discriminators)"
+  "grown    2950  go on with it at 128 px"
   "release     1  copy the models to weights/"
   "measure  1700  measure them on the test photographs"
 )
 
 damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
 second()  { "$python" train_encoder.py experiment=damsm_real_second trunk="$squeezenet" "${set_words[@]}"; }
-painter() { "$python" train_gan.py experiment=projected_real network="$mobilenet" "${set_words[@]}"; }
+painter() { "$python" train_gan.py experiment=projected_real_64 network="$mobilenet" "${set_words[@]}"; }
+grown()   { "$python" train_gan.py experiment=projected_real network="$mobilenet" "${set_words[@]}"; }
 release() {
   release_model damsm_real real-damsm
   release_model projected_real real-projected

@@ -3,8 +3,9 @@
 The file reads downward: configuration, blocks, generator, discriminators, losses. Where it differs from the
 authors' code: the attention mask is every caption's own (theirs is repeated in the wrong order; `mask=original`
 repeats it so), the discriminators' weights take no gradient in the generator's step, and hinge loss, discriminators
-without BatchNorm and a matching-aware gradient penalty (DF-GAN, Tao et al., CVPR 2022) can be chosen. AttnDCGAN, the
-authors' vanilla baseline, is `paints=last unconditional=false residual_blocks=0`.
+without BatchNorm and a matching-aware gradient penalty (DF-GAN, Tao et al., CVPR 2022) can be chosen, and so can
+projected discriminators (t2i/projected.py). AttnDCGAN, the authors' vanilla baseline, is
+`paints=last unconditional=false residual_blocks=0`.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from storage.errors import UserError
+from t2i import projected
 from t2i.blocks import (
     Painting,
     UpConv,
@@ -31,6 +33,7 @@ from t2i.blocks import (
 from t2i.damsm import Damsm
 from t2i.precision import at_least_float32
 from t2i.text_encoder import TextFeatures
+from t2i.trunks import known_trunk
 
 
 @dataclass
@@ -40,6 +43,10 @@ class AttnGanConfig:
     discriminator_width: int = 64  # d, channels of the discriminators' first convolution
     discriminator_cap: int = 0  # most channels of a discriminator, 0 for the paper's doubling
     discriminator_norm: str = "batch"  # batch (the paper) or none
+    # ImageNet network of projected discriminators, mobilenet_v2 or squeezenet1_1; empty: the paper's. Their cap and
+    # norm are their own, and they judge no picture without its sentence
+    network: str = ""
+    mixed: int = 32  # channels of the finest map that projected discriminators mix
     embedding: int = 256  # E, set by the text encoder
     condition: int = 100  # C, of conditioning augmentation
     noise: int = 100  # Z
@@ -71,6 +78,11 @@ class AttnGanConfig:
             if getattr(self, name) not in choices:
                 known = ", ".join(map(str, choices))
                 raise UserError(f'{name}="{getattr(self, name)}" is unknown; choose one of {known}')
+        if self.network:
+            known_trunk(self.network)
+            if self.penalty_weight > 0:
+                raise UserError(f"penalty_weight={self.penalty_weight:g} is for the pixels' own discriminators; "
+                                f"set it to 0 with network={self.network}")  # fmt: skip
 
 
 def resolutions(config: AttnGanConfig) -> list[int]:
@@ -241,6 +253,12 @@ class Discriminator(nn.Module):
 
 def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
     """One discriminator for every picture of a painting."""
+    if config.network:
+        looks = projected.ProjectedConfig(
+            discriminator_width=config.discriminator_width, embedding=config.embedding, network=config.network,
+            mixed=config.mixed,
+        )  # fmt: skip
+        return nn.ModuleList([projected.Discriminator(looks) for _ in resolutions(config)])
     return nn.ModuleList([Discriminator(config, resolution) for resolution in resolutions(config)])
 
 

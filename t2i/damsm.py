@@ -95,8 +95,13 @@ def damsm_loss(
     text: the B captions of the pictures, and any number more that describe none of them.
     """
     words = config.gamma3 * word_scores(regions, text, config.gamma1, config.gamma2)
-    sentences = config.gamma3 * sentence_scores(at_least_float32(image), at_least_float32(text.sentence))
-    return matching_loss(words, class_ids), matching_loss(sentences, class_ids)
+    return matching_loss(words, class_ids), sentence_loss(image, text.sentence, class_ids, config)
+
+
+def sentence_loss(image: Tensor, sentence: Tensor, class_ids: Tensor, config: DamsmConfig) -> Tensor:
+    """The second of `damsm_loss`, for image (B, E) and sentence (B + N, E)."""
+    scores = sentence_scores(at_least_float32(image), at_least_float32(sentence))
+    return matching_loss(config.gamma3 * scores, class_ids)
 
 
 def build_image_encoder(
@@ -156,8 +161,8 @@ class Damsm(nn.Module):
         if again:
             ids, is_pad = encode_captions(self.vocabulary, again, self.config.words)
             more = self.text_encoder(ids.to(images.device), is_pad.to(images.device)).sentence
-            scores = [self.config.gamma3 * sentence_scores(image, s) for s in more.split(len(images))]
-            sentence = torch.stack([sentence, *(matching_loss(s, class_ids) for s in scores)]).mean()
+            others = [sentence_loss(image, s, class_ids, self.config) for s in more.split(len(images))]
+            sentence = torch.stack([sentence, *others]).mean()
         return words + sentence, {"words": words, "sentence": sentence}
 
     @torch.no_grad()

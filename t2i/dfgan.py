@@ -26,7 +26,9 @@ class DfGanConfig:
     size: int = 256  # side of the picture, px: 32, 64, 128, 256 or 512
     width: int = 32  # channels of the generator at the full side, doubled at every halving
     most: int = 8  # up to so many times
-    grown_from: int = 0  # side of the smaller painter whose layers it starts from, px; 0 for none
+    # side of the smaller painter whose layers it starts from, px; 0 for none. They fit where `width` is halved and
+    # `most` doubled for every doubling of the side; one that has grown does not grow again
+    grown_from: int = 0
     discriminator_width: int = 32  # channels of the discriminator at the full side; up to 8 times as many
     embedding: int = 256  # E, set by the text encoder
     noise: int = 100  # Z

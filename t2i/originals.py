@@ -159,7 +159,10 @@ def _dfgan(config: DfGanConfig) -> Names:
 
 
 def names_of(config: Any) -> Names:
-    """The names of a family's generator and discriminators."""
+    """The names of a family's generator and discriminators. Raises UserError for one that the authors' code has not."""
+    if getattr(config, "grown_from", 0) or getattr(config, "most", 8) != 8:
+        raise UserError("the authors' DF-GAN neither grows nor has other widths than 8 times `width` at most; only a "
+                        "painter with gan.grown_from=0 and gan.most=8 can be converted")  # fmt: skip
     of: dict[type, Any] = {
         AttnGanConfig: _attngan, StackGanConfig: _stackgan, StackGanV2Config: _stackgan_v2, DfGanConfig: _dfgan
     }  # fmt: skip

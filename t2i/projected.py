@@ -31,7 +31,9 @@ class ProjectedConfig:
     size: int = 64  # side of the picture, px: 32, 64, 128, 256 or 512
     width: int = 32  # channels of DF-GAN's generator at the full side, doubled at every halving
     most: int = 8  # up to so many times
-    grown_from: int = 0  # side of the smaller painter whose layers it starts from, px; 0 for none
+    # side of the smaller painter whose layers it starts from, px; 0 for none. They fit where `width` is halved and
+    # `most` doubled for every doubling of the side; one that has grown does not grow again
+    grown_from: int = 0
     discriminator_width: int = 64  # channels of every discriminator
     embedding: int = 256  # E, set by the text encoder
     noise: int = 100  # Z
@@ -125,6 +127,8 @@ class ScaleDiscriminator(nn.Module):
 
 class Discriminator(nn.Module):
     """The fixed look at a picture, and a discriminator for each of its scales."""
+
+    unconditional = None  # it judges no picture without its sentence
 
     def __init__(self, config: ProjectedConfig):
         super().__init__()

@@ -15,11 +15,12 @@ import evaluate
 import train_gan
 from pipeline import load_painter
 from storage.errors import UserError
-from storage.model_folder import save_discriminators, save_model
+from storage.model_folder import load_discriminators, save_discriminators, save_model
 from t2i.char_cnn_rnn import CharEncoder, CharEncoderConfig
 from t2i.encoders import load_encoder
 from t2i.families import FAMILIES, build_config, family_name, family_of
 from t2i.painter import Painter, painter_of
+from t2i.trunks import Trunk
 
 SMALL = {
     "attngan": ["gan.stages=1", "gan.width=4", "gan.discriminator_width=4"],
@@ -31,7 +32,9 @@ SMALL = {
 }
 
 
-def train(monkeypatch, world: Path, runs: Path, family: str, encoder: Path) -> Painter:
+def train(
+    monkeypatch, world: Path, runs: Path, family: str, encoder: Path, *more: str, name: str = ""
+) -> Painter:
     if family == "projected":
         from torchvision.models import mobilenet_v2
 
@@ -41,11 +44,11 @@ def train(monkeypatch, world: Path, runs: Path, family: str, encoder: Path) -> P
         *network,
         f"gan={family}", *SMALL[family], f"encoder={encoder}", "batch=4", "run.steps=2", "run.sample_every=2",
         f"data.root={world / 'painted_birds'}", f"data.cache={world / 'painted_birds' / 'cache'}",
-        f"run.root={runs}", f"run.name={family}", "run.threads=1", "run.device=cpu",
+        f"run.root={runs}", f"run.name={name or family}", "run.threads=1", "run.device=cpu", *more,
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["train_gan.py", *words])
     train_gan.main()
-    return Painter.load(runs / family / "model")
+    return Painter.load(runs / (name or family) / "model")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -68,7 +71,7 @@ def test_a_family_trains_is_saved_and_paints(family, tiny_world, tmp_path, monke
     assert 0 < (rounded.images[-1] - painting.images[-1]).abs().mean() < 0.05
 
 
-def test_a_training_starts_from_a_painter(tiny_world, tmp_path, monkeypatch):
+def test_a_training_starts_from_a_painter(tiny_world, tmp_path, capsys):
     """Of the same sizes, with the discriminators beside it; another encoder or size is refused."""
     torch.manual_seed(0)
     G = train_gan.FAMILIES["dfgan"](size=64, width=4, discriminator_width=4, embedding=16)
@@ -82,11 +85,37 @@ def test_a_training_starts_from_a_painter(tiny_world, tmp_path, monkeypatch):
     train_gan.start_from(str(tmp_path / "painter"), *second, "abc")
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
+    wider = train_gan.FAMILIES["dfgan"](size=64, width=4, discriminator_width=8, embedding=16)
+    others = family.build_discriminators(wider)
+    as_begun = others[0].from_image.weight.clone()
+    train_gan.start_from(str(tmp_path / "painter"), second[0], others, "abc")
+    assert torch.equal(as_begun, others[0].from_image.weight)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("its discriminators begin anew")
     with pytest.raises(UserError, match="was trained with another text encoder"):
         train_gan.start_from(str(tmp_path / "painter"), *second, "another")
     G.width = 8
     with pytest.raises(UserError, match=r"generator\.\S+ has shape .* was expected; choose the same sizes"):
         train_gan.start_from(str(tmp_path / "painter"), family.Generator(G), second[1], "abc")
+
+
+def test_what_a_training_started_from_is_known_when_it_goes_on(tiny_world, tmp_path, monkeypatch):
+    """And its discriminators look through the network that is named, not through that of those they start from."""
+    go = partial(train, monkeypatch, tiny_world, tmp_path, "projected", tiny_world / "damsm")
+    first = go(name="first")
+    start = f"start={tmp_path / 'first' / 'model'}"
+    go(start, "run.steps=1", name="second")
+    trunk = Trunk("mobilenet_v2")
+    trunk.load(tmp_path / "network.pth")
+    kept = load_discriminators(tmp_path / "second" / "model")
+    assert torch.equal(kept["0.trunk.layers.0.0.weight"], trunk.state_dict()["layers.0.0.weight"])
+
+    shutil.rmtree(tmp_path / "first")
+    second = go(start, "run.steps=2", name="second")
+    before = {"painter": first.checksum, "pictures": 2 * 4, "hours": first.training_info["hours"]}
+    assert second.training_info["before"] == before
+    assert (
+        f"from a painter (SHA-256 {first.checksum[:16]})" in (tmp_path / "second/model/README.md").read_text()
+    )
 
 
 def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):

@@ -547,6 +547,14 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
 # ---- a trunk from a file ----
 
 
+@pytest.mark.parametrize("change", [{"most": 16}, {"size": 64, "grown_from": 32}])
+def test_what_the_authors_dfgan_has_not_is_not_converted(change):
+    with pytest.raises(
+        UserError, match="only a painter with gan.grown_from=0 and gan.most=8 can be converted"
+    ):
+        names_of(DfGanConfig(**change))
+
+
 def test_a_trunk_takes_the_weights_of_a_file_and_keeps_them(tmp_path: Path):
     torch.manual_seed(0)
     trained, encoder = InceptionImageEncoder(16), InceptionImageEncoder(16)

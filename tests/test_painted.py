@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from data import painted, prepare
@@ -31,6 +32,7 @@ from data.captions import (
 )
 from data.cub import load_birds
 from data.pickles import load_pickle
+from data.sampling import bird_batch
 from storage.errors import UserError
 
 SMALL = {"train_species": 3, "train_pictures": 2, "test_species": 2, "test_pictures": 2}
@@ -114,6 +116,17 @@ def test_annotators_sentences_do_not_break_the_parser(realdata: Path):
 
 
 # --- species and pictures ---
+
+
+def test_a_batch_may_have_several_captions_of_every_picture(tiny_world):
+    birds = load_birds(tiny_world / "painted_birds", "train", 32, tiny_world / "painted_birds" / "cache")
+    one, three = (bird_batch(birds, 5, 4, seed=1, each=each) for each in (1, 3))
+    assert (
+        torch.equal(one.images, three.images)
+        and three.captions[:4] == one.captions
+        and len(three.captions) == 12
+    )
+    assert all(text in birds.captions[i] for text, i in zip(three.captions, [*one.indices] * 3, strict=True))
 
 
 def test_species_are_distinct_and_colours_even():

@@ -1,6 +1,7 @@
 """Networks trained on ImageNet as trunks: of an image encoder that learns from them, of a judge that looks through."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from torch import Tensor
 import train_encoder
 import train_gan
 from storage.errors import UserError
+from t2i.attngan import AttnGanConfig
 from t2i.damsm import Damsm
+from t2i.families import family_of
 from t2i.image_encoder import PretrainedImageEncoder
 from t2i.projected import ProjectedConfig, build_discriminators, cut_out, discriminator_loss, generator_loss
 from t2i.text_encoder import TextFeatures
@@ -168,6 +171,25 @@ def test_a_square_is_cut_out_of_every_picture():
     assert cut_out(images, 0.0) is images
 
 
+@pytest.mark.parametrize("adversarial", ["hinge", "bce"])
+def test_attngan_may_be_judged_through_a_network(adversarial: str):
+    torch.manual_seed(0)
+    of_attngan = partial(AttnGanConfig, stages=2, width=4, discriminator_width=4, embedding=16, noise=6, condition=6,
+                         network="mobilenet_v2", mixed=2, adversarial=adversarial)  # fmt: skip
+    config = of_attngan()
+    family = family_of(config)
+    Ds, G = family.build_discriminators(config), family.Generator(config)
+    words = TextFeatures(torch.randn(3, 4, 16), torch.zeros(3, 4, dtype=torch.bool), torch.randn(3, 16))
+    painting = G(torch.randn(3, 6), torch.randn(3, 6), words)
+    real = tuple(torch.rand(3, 3, side, side) * 2 - 1 for side in (64, 128))
+    family.discriminator_loss(Ds, real, painting, words, config, 0)[0].backward()
+    assert {name.split(".")[1] for name, p in Ds.named_parameters() if p.grad is not None} == {"scales"}
+    family.generator_loss(Ds, painting, words, torch.arange(3), None, config)[0].backward()
+    assert all(p.grad is not None for p in G.parameters())
+    with pytest.raises(UserError, match="penalty_weight=2 is for the pixels' own discriminators"):
+        of_attngan(penalty_weight=2.0)
+
+
 def test_a_network_belongs_to_the_family_that_looks_through_it():
     projected = train_gan.TrainGan(gan=small())
     encoder = torch.nn.Identity()
@@ -177,6 +199,6 @@ def test_a_network_belongs_to_the_family_that_looks_through_it():
         train_gan.check(projected, encoder)
     other = train_gan.TrainGan(gan=train_gan.FAMILIES["dfgan"](), network="mobilenet_v2.pth")
     with pytest.raises(
-        UserError, match="network=mobilenet_v2.pth is for gan=projected; gan=dfgan looks through none"
+        UserError, match=r"network=mobilenet_v2.pth is for gan=projected, .*; gan=dfgan looks through none"
     ):
         train_gan.check(other, encoder)
