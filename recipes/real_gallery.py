@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from t2i.damsm import Damsm
 
 SHOWN, SEEDS, NEAREST = 16, 8, 3
+LOOKED_AT = 13  # of the shown: a bird of two colours
 SOUGHT = 200  # pairs among which the failures are
 
 
@@ -69,7 +70,7 @@ def main() -> int:
             pictures.captioned(stacks, [sample.texts[i] for i in worst], note, columns=4), "real_failures.jpg"
         )
 
-        save(attention(encoder, torch.from_numpy(best[0][0]), first.texts[0]), "real_attention.jpg")
+        save(attention(encoder, painted[LOOKED_AT], first.texts[LOOKED_AT]), "real_attention.jpg")
         save(neighbours(args, sample, painted), "real_neighbours.jpg")
     return 0
 
@@ -94,15 +95,18 @@ def best_of(sample: "Sample", encoder: "Damsm", text: str) -> "Tensor":
 
 
 def attention(encoder: "Damsm", picture: "Tensor", text: str) -> Image.Image:
-    """The regions of a picture (3, s, s) in which DAMSM finds each word."""
-    from t2i.damsm import attend_regions
+    """How near the regions of a picture (3, s, s) are to each word; the attention of Eq. (9) is too even to look at."""
+    from t2i.damsm import sentence_scores
 
     regions, _ = encoder.encode_images(picture[None])
     words = encoder.vocabulary.known(text, limit=encoder.config.words)
-    _, weights = attend_regions(regions, encoder.encode_texts([text]), encoder.config.gamma1)  # (1, 1, L, R)
-    side = round(weights.shape[-1] ** 0.5)
-    maps = weights[0, 0, : len(words)].unflatten(1, (side, side)).numpy()
-    return pictures.attention(picture.numpy(), maps, words, f"“{text}”", "where DAMSM finds each word")
+    near = sentence_scores(encoder.encode_texts([text]).words[0, : len(words)], regions[0])  # cosines (L, R)
+    above = near - near.amin(1, keepdim=True)
+    side = round(near.shape[1] ** 0.5)
+    note = "cosine of each region and word in DAMSM, above the word's least"
+    return pictures.attention(
+        picture.numpy(), above.unflatten(1, (side, side)).numpy(), words, f"“{text}”", note
+    )
 
 
 def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") -> Image.Image:
