@@ -42,7 +42,7 @@ stages=(
   "painter  3200  train the generator at 64 px (projected discriminators)"
   "grown    2950  go on with it at 128 px"
   "release     1  copy the models to weights/"
-  "measure  1700  measure them on the test photographs"
+  "measure  2700  measure them on the test photographs"
 )
 
 damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
@@ -60,8 +60,8 @@ measure() {
   for encoder in weights/real-damsm runs/damsm_real_second/model; do
     "$python" evaluate.py --metric retrieval --encoder "$encoder" --data "$data"
   done
-  for model in weights/real-projected "photographs --finder weights/real-damsm"; do
-    # two words where it is photographs
+  for model in weights/real-projected "photographs --size 128 --finder weights/real-damsm"; do
+    # several words where it is photographs
     "$python" evaluate.py --metric fid,kid,coverage,is --model $model --data "$data" --network "$inception"
     "$python" evaluate.py --metric r_precision --model $model --encoder runs/damsm_real_second/model --data "$data"
   done
