@@ -338,11 +338,11 @@ def test_a_harmed_cache_is_rebuilt(birds_root, tmp_path, harm):
 def test_a_kill_while_packing_leaves_no_half_cache(birds_root, tmp_path, root):
     cache = tmp_path / "cache"
     script = f"""
-        import time, data.cub
+        import os, time, data.cub
         read = data.cub._read_picture
         def slow(path, *rest):
             if path.name.startswith("Bird_1"):
-                print("packing", flush=True)
+                os.write(1, b"packing\\n")  # whole, though several threads pack
                 time.sleep(60)
             return read(path, *rest)
         data.cub._read_picture = slow
