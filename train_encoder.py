@@ -36,9 +36,7 @@ class TrainEncoder:
         0.0  # the rate of what that file gave, as a share of lr; 0 leaves its weights as they are
     )
     batch: int = 48
-    each: int = (
-        1  # captions of every picture in a step; those after the first are for the sentence loss alone
-    )
+    each: int = 1  # captions of every picture in a step, all but the first for the sentence loss alone
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
     lr: float = 2e-3  # of the optimiser and the schedule in METHODS
     clip: float = 0.25  # most norm of the text encoder's gradient, 0 for any

@@ -154,19 +154,21 @@ class Damsm(nn.Module):
 
         again: B further captions of the same pictures, or 2 B, ...; the sentence loss is the mean over all of them.
         """
-        ids, is_pad = encode_captions(self.vocabulary, captions, self.config.words)
-        text = self.text_encoder(ids.to(images.device), is_pad.to(images.device))
+        text = self.read(captions)
         regions, image = self.image_encoder(images)
         words, sentence = damsm_loss(regions, image, text, class_ids, self.config)
         if again:
-            ids, is_pad = encode_captions(self.vocabulary, again, self.config.words)
-            more = self.text_encoder(ids.to(images.device), is_pad.to(images.device)).sentence
-            others = [sentence_loss(image, s, class_ids, self.config) for s in more.split(len(images))]
+            more = self.read(again).sentence.split(len(images))
+            others = [sentence_loss(image, s, class_ids, self.config) for s in more]
             sentence = torch.stack([sentence, *others]).mean()
         return words + sentence, {"words": words, "sentence": sentence}
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> TextFeatures:
+        """As `read`, without gradients."""
+        return self.read(texts)
+
+    def read(self, texts: Sequence[str]) -> TextFeatures:
         """B sentences -> TextFeatures. Raises UserError for one without a known word."""
         ids, is_pad = encode_captions(self.vocabulary, texts, self.config.words)
         device = self.text_encoder.embedding.weight.device
