@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from judges import feature_network, load_classifier, probability_network
+from judges import class_probabilities, feature_network, feature_sets, load_classifier
 from measured import (
     PAINTED,
     PHOTOGRAPHS,
@@ -203,20 +203,19 @@ def check(args: argparse.Namespace) -> None:
 def inception_score(args: argparse.Namespace) -> Result:
     from metrics.inception_score import inception_score as score
 
-    sample = draw_sample(args)
-    probabilities, of_real, network = probability_network(args, sample)
-    splits = min(SPLITS_OF_IS, len(sample))
+    found = class_probabilities(args)
+    splits = min(SPLITS_OF_IS, len(found.sample))
     rows = []
-    for name, found in (("generated", collect(probabilities, painted(args, sample))), ("real", of_real)):
-        mean, std = score(found, splits, args.seed)
+    for name, probabilities in (("generated", found.generated), ("real", found.real)):
+        mean, std = score(probabilities, splits, args.seed)
         rows.append(Row(name, mean, {"std": std, "of": f"{splits} splits"}))
-    return Result(rows[:1], rows[1], sample.protocol | network | {"splits": splits})
+    return Result(rows[:1], rows[1], found.sample.protocol | found.network | {"splits": splits})
 
 
 def frechet_distance(args: argparse.Namespace) -> Result:
     from metrics.frechet import frechet_distance as distance
 
-    generated, reference, halves, protocol = feature_sets(args)
+    generated, reference, halves, protocol = distance_sets(args)
     with few_samples():
         rows = [Row("generated", distance(generated, reference)), Row("real", distance(*halves))]
     return Result(rows[:1], rows[1], protocol)
@@ -225,7 +224,7 @@ def frechet_distance(args: argparse.Namespace) -> Result:
 def kernel_distance(args: argparse.Namespace) -> Result:
     from metrics.kernel import kernel_distance as distance
 
-    generated, reference, halves, protocol = feature_sets(args)
+    generated, reference, halves, protocol = distance_sets(args)
     rows = []
     for name, a, b in (("generated", generated, reference), ("real", *halves)):
         # a subset of everything would be the same in every draw and hide how much the estimate varies
@@ -241,7 +240,7 @@ def coverage(args: argparse.Namespace) -> Result:
 
     from metrics.manifold import manifold
 
-    generated, reference, halves, protocol = feature_sets(args)
+    generated, reference, halves, protocol = distance_sets(args)
     rng, count = np.random.default_rng(args.seed), min(len(reference), len(generated))
     # coverage depends on how many there are of each
     reference, generated = (rng.permutation(rows)[:count] for rows in (reference, generated))
@@ -488,26 +487,20 @@ METRICS: dict[str, Callable[[argparse.Namespace], Result]] = {
 }
 
 
-def feature_sets(
+def distance_sets(
     args: argparse.Namespace,
 ) -> tuple["np.ndarray", "np.ndarray", tuple["np.ndarray", "np.ndarray"], dict[str, Any]]:
     """Features (N, D) of generated pictures, (M, D) of all real ones of the split, these in two halves; protocol."""
     import numpy as np
 
-    if args.sets is not None:
-        return args.sets
-    features, network = feature_network(args)
-    sample = draw_sample(args)
-    generated = collect(features, painted(args, sample))
-    reference = real_features(args, sample.birds, features, network)
+    sample, generated, reference, network = feature_sets(args)
     order = np.random.default_rng(args.seed).permutation(len(reference))
     halves = (reference[order[::2]], reference[order[1::2]])
     protocol = sample.protocol | network | {
         "reference": f"all {len(reference)} pictures of the split",
         "real pictures": f"one random half of the reference ({len(halves[0])}) against the other ({len(halves[1])})",
     }  # fmt: skip
-    args.sets = generated, reference, halves, protocol
-    return args.sets
+    return generated, reference, halves, protocol
 
 
 # --- what is told ----------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ Every function takes the options of `evaluate.py`, and says in the protocol whic
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from measured import Sample, collect, has_part_truth, real_features, rendered
+from measured import Sample, collect, draw_sample, has_part_truth, painted, real_features, rendered
 from storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,75 +31,99 @@ def feature_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Ten
     return network.features, {"network": network_entry(network.name, network.checksum, network.size)}
 
 
-def probability_network(
-    args: argparse.Namespace, sample: Sample
-) -> tuple[Callable[["Tensor"], "Tensor"], "np.ndarray", dict[str, Any]]:
-    """images (B, 3, S, S) -> class probabilities (B, K); those (N, K) of the sample's real pictures; and which network
-    and classes these are."""
-    if args.network is None:
-        classifier = painted_classifier(args)
-        heads = [classifier.parts.index(part) for part in IS_HEADS]
-        count = len(classifier.colours)
+class FeatureSets(NamedTuple):
+    """Features (N, D) of a sample's painted pictures and (M, D) of all real ones of its split, and what read them."""
 
-        def joint(images: "Tensor") -> "Tensor":
-            first, second = (classifier(images)[:, heads].double().softmax(dim=2)).unbind(
-                dim=1
-            )  # (B, K) each
-            return (first[:, :, None] * second[:, None, :]).flatten(1)
+    sample: Sample
+    generated: "np.ndarray"
+    real: "np.ndarray"
+    network: dict[str, Any]
 
-        entry = network_entry("part classifier of painted birds", classifier.checksum, classifier.size)
-        return joint, collect(joint, rendered(args, sample)), {
-            "network": entry,
-            "classes": f"{count**2}: colour of the {' x colour of the '.join(IS_HEADS)}, the product of two heads",
-        }  # fmt: skip
-    from t2i.feature_networks import load_feature_network
 
-    network = load_feature_network(args.network).to(args.device)
-    entry = {"network": network_entry(network.name, network.checksum, network.size)}
-    if args.classes != "imagenet":
-        return species_classifier(args, sample, network.features, entry)
+def feature_sets(args: argparse.Namespace) -> FeatureSets:
+    """What the metrics of one command share: pictures are painted and read once."""
+    if args.sets is None:
+        features, network = feature_network(args)
+        sample = draw_sample(args)
+        generated = collect(features, painted(args, sample))
+        args.sets = FeatureSets(
+            sample, generated, real_features(args, sample.birds, features, network), network
+        )
+    return args.sets
 
-    def of_imagenet(images: "Tensor") -> "Tensor":
-        return network.probabilities(images).double()
 
-    return of_imagenet, collect(of_imagenet, rendered(args, sample)), entry | {
-        "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds"
+class Probabilities(NamedTuple):
+    """Class probabilities (N, K) of a sample's painted and of its real pictures, and of which classes."""
+
+    sample: Sample
+    generated: "np.ndarray"
+    real: "np.ndarray"
+    network: dict[str, Any]
+
+
+def class_probabilities(args: argparse.Namespace) -> Probabilities:
+    """Of the colours that the part classifier knows or, in a --network, the split's species or ImageNet's classes."""
+    if args.network and args.classes != "imagenet":
+        return of_species(feature_sets(args))
+    probabilities, network = of_imagenet(args) if args.network else of_colours(args)
+    sample = draw_sample(args)
+    generated, real = (
+        collect(probabilities, images) for images in (painted(args, sample), rendered(args, sample))
+    )
+    return Probabilities(sample, generated, real, network)
+
+
+def of_colours(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
+    """images (B, 3, S, S) -> (B, K), and which network and classes these are."""
+    classifier = painted_classifier(args)
+    heads = [classifier.parts.index(part) for part in IS_HEADS]
+    count = len(classifier.colours)
+
+    def joint(images: "Tensor") -> "Tensor":
+        first, second = classifier(images)[:, heads].double().softmax(dim=2).unbind(dim=1)  # (B, K) each
+        return (first[:, :, None] * second[:, None, :]).flatten(1)
+
+    return joint, {
+        "network": network_entry("part classifier of painted birds", classifier.checksum, classifier.size),
+        "classes": f"{count**2}: colour of the {' x colour of the '.join(IS_HEADS)}, the product of two heads",
     }  # fmt: skip
 
 
-def species_classifier(
-    args: argparse.Namespace,
-    sample: Sample,
-    features: Callable[["Tensor"], "Tensor"],
-    network: dict[str, Any],
-) -> tuple[Callable[["Tensor"], "Tensor"], "np.ndarray", dict[str, Any]]:
-    """As `probability_network`, for the split's species, learnt from one half of its photographs.
+def of_imagenet(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
+    """images (B, 3, S, S) -> (B, 1000), and which network and classes these are."""
+    from t2i.feature_networks import load_feature_network
+
+    network = load_feature_network(args.network).to(args.device)
+    return lambda images: network.probabilities(images).double(), {
+        "network": network_entry(network.name, network.checksum, network.size),
+        "classes": "1000 of ImageNet; not comparable with published scores, which use classes of birds",
+    }  # fmt: skip
+
+
+def of_species(sets: FeatureSets) -> Probabilities:
+    """Of the split's species, learnt from one half of its photographs.
 
     Each half of the photographs themselves is read by what was learnt from the other.
     """
     import numpy as np
-    import torch
 
     from metrics.linear_classifier import fit
 
+    sample, seen = sets.sample, sets.real
     labels = sample.birds.class_ids
-    seen = real_features(args, sample.birds, features, network)
     halves = [slice(0, None, 2), slice(1, None, 2)]  # pictures of a species stand together: half of each
     learnt = [fit(seen[half], labels[half], np.unique(labels)) for half in halves]
     of_real = np.empty((len(labels), len(learnt[0].classes)))
     for half, other in zip(halves, reversed(learnt), strict=True):
         of_real[half] = other.probabilities(seen[half])
     right = (learnt[0].classes[of_real.argmax(axis=1)] == labels).mean()
-
-    def of_species(images: "Tensor") -> "Tensor":
-        return torch.from_numpy(learnt[0].probabilities(features(images).cpu().numpy()))
-
-    return of_species, of_real[sample.indices], network | {
+    generated = learnt[0].probabilities(sets.generated)
+    return Probabilities(sample, generated, of_real[sample.indices], sets.network | {
         "classes": f"{len(learnt[0].classes)} species of the split, softmax regression on the features of half of its "
         "photographs; not comparable with published scores, whose network was tuned as a whole",
         "accuracy of the classes": f"{100 * right:.1f} % on the other half; real pictures are read by what was learnt "
         "from the half that they are not in",
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def painted_classifier(args: argparse.Namespace) -> "PartClassifier":
