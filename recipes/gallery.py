@@ -12,7 +12,7 @@ from PIL import Image
 
 import pictures
 from recipes.common import DOCS, save
-from storage.errors import run_cli
+from storage.errors import Parser, run_cli
 from storage.files import make_folder
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ SEED = 5
 
 
 def main() -> int:
+    Parser(
+        prog="python -m recipes.gallery", description="Draw the README's pictures of painted birds."
+    ).parse(None)
     from pipeline import SpeechToImage
 
     make_folder(DOCS)

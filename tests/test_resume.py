@@ -13,6 +13,7 @@ import pytest
 import torch
 from torchvision.models import squeezenet1_1
 
+from storage.files import read_json
 from training.schedule import linear_end
 
 STEPS, SAVED = 12, 4
@@ -123,6 +124,19 @@ def test_another_configuration_is_refused(root: Path, tiny_world: Path, tmp_path
     assert again.returncode == 2 and "lr (" in again.stderr
     complete = subprocess.run(words, capture_output=True, text=True)
     assert complete.returncode == 0 and "is complete (12 steps)" in complete.stdout
+
+
+def test_a_run_given_more_steps_is_complete_once_its_model_is_of_these(
+    root: Path, tiny_world: Path, tmp_path: Path
+):
+    words = command(root, "train_classifier", tiny_world, tmp_path, "run")
+    subprocess.run(words, check=True, capture_output=True)
+    path = tmp_path / "run" / "model" / "config.json"
+    of_fewer = path.read_text().replace(f'"steps": {STEPS}', f'"steps": {STEPS - 1}')
+    path.write_text(of_fewer)  # as the run would be left by a kill between its checkpoint and its model
+    again = subprocess.run(words, capture_output=True, text=True)
+    assert again.returncode == 0 and "is complete" not in again.stdout
+    assert read_json(path)["training"]["steps"] == STEPS
 
 
 def test_rates_fall_to_zero_over_the_last_share_of_the_steps():

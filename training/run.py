@@ -16,7 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from storage.errors import UserError
-from storage.files import make_folder, write_atomically, write_text, write_torch
+from storage.files import make_folder, read_json, write_atomically, write_text, write_torch
 from training.config import RunConfig, as_dict, differences, with_defaults
 from training.runtime import code_revision
 
@@ -215,12 +215,12 @@ class Run:
         return self._board
 
     def is_complete(self, state: dict[str, Any] | None) -> bool:
-        """True where nothing is left to do: all steps done and the model folder written."""
-        done = (
-            state is not None
-            and state["step"] >= self.settings.steps
-            and (self.model_folder / "config.json").exists()
-        )
-        if done:
-            print(f"{self.folder} is complete ({state['step']} steps); its model is {self.model_folder}")  # type: ignore[index]
-        return done
+        """True where nothing is left to do: all steps done, and the model folder written after the last of them."""
+        if state is None or state["step"] < self.settings.steps:
+            return False
+        written = self.model_folder / "config.json"
+        # a run that was given more steps has a model of its earlier ones until it writes the next
+        if not written.exists() or read_json(written)["training"]["steps"] < self.settings.steps:
+            return False
+        print(f"{self.folder} is complete ({state['step']} steps); its model is {self.model_folder}")
+        return True
