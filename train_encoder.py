@@ -1,6 +1,7 @@
 """Train a text and an image encoder that match captions and pictures: DAMSM, or char-CNN-RNN."""
 
 import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -61,7 +62,7 @@ METHODS = {
         distinct=False,
         title="DAMSM text and image encoder",
         about="A bidirectional {rnn} over words and {image}, trained together from nothing "
-        "with the\ndeep attentional multimodal similarity loss of AttnGAN (section 3.2)",
+        "with the deep attentional multimodal similarity loss of AttnGAN (section 3.2)",
         limits="knows the words of its vocabulary only.",
     ),
     CharEncoder: Method(
@@ -71,7 +72,7 @@ METHODS = {
         distinct=True,
         title="char-CNN-RNN text encoder, and an image encoder",
         about="Convolutions and a recurrent layer over characters and {image}, trained "
-        "together\nfrom nothing with the structured joint embedding loss of Reed et al. (CVPR 2016, section 3)",
+        "together from nothing with the structured joint embedding loss of Reed et al. (CVPR 2016, section 3)",
         limits="reads the first 201 characters of a text; of words that it was not trained on it makes what it can.",
     ),
 }
@@ -128,8 +129,8 @@ def main() -> None:
             run.save(step, model=model.state_dict(), optimizer=optimizer.state_dict())
 
     precision = real_r_precision(model, test_set)
-    training = {"data": config.data.root, "steps": config.run.steps, "batch": config.batch, "seed": config.run.seed,
-                "test_r_precision": precision}  # fmt: skip
+    training = {"data": config.data.root, "steps": config.run.steps, "batch": config.batch, "each": config.each,
+                "seed": config.run.seed, "test_r_precision": precision}  # fmt: skip
     model.save(run.model_folder, card(config, method, precision), training)
     print(f"{run.model_folder}: R-precision of the test split's own pictures {100 * precision:.1f} %")
 
@@ -178,10 +179,12 @@ def card(config: TrainEncoder, method: Method, precision: float) -> str:
         about = about.replace(
             "from nothing", f"from ImageNet's weights of the pictures' trunk, which {fate},"
         )
+    pairs = f"pictures with {config.each} captions each" if config.each > 1 else "pairs"
+    made = f"{about} on `{config.data.root}`: {config.run.steps} steps of {config.batch} {pairs}, "
+    made += f"seed {config.run.seed}."
     return f"""# {method.title}
 
-{about} on `{config.data.root}`:
-{config.run.steps} steps of {config.batch} pairs, seed {config.run.seed}.{terms_of(config.data)}
+{textwrap.fill(made, 100)}{terms_of(config.data)}
 
 R-precision of the test split's own pictures (unseen species, 1 true and 99 captions of other classes):
 {100 * precision:.1f} %, chance 1 %.

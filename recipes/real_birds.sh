@@ -38,19 +38,23 @@ set_words=(data.root="$data" data.cache="$cache")
 # stage, seconds on two cores, what it does
 stages=(
   "damsm    1700  train the text and image encoders (DAMSM, MobileNetV2)"
-  "second    540  train a second pair for the measures (SqueezeNet)"
+  "long     3500  train them for longer, to search and to rank with"
+  "second    540  train another pair for the measures (SqueezeNet)"
   "painter  3200  train the generator at 64 px (projected discriminators)"
   "grown    2950  go on with it at 128 px"
+  "attngan  3600  train AttnGAN, 64 and 128 px, before the same discriminators"
   "release     1  copy the models to weights/"
   "measure  2700  measure them on the test photographs"
 )
 
 damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
+long()    { "$python" train_encoder.py experiment=damsm_real_long trunk="$mobilenet" "${set_words[@]}"; }
 second()  { "$python" train_encoder.py experiment=damsm_real_second trunk="$squeezenet" "${set_words[@]}"; }
 painter() { "$python" train_gan.py experiment=projected_real_64 network="$mobilenet" "${set_words[@]}"; }
 grown()   { "$python" train_gan.py experiment=projected_real network="$mobilenet" "${set_words[@]}"; }
+attngan() { "$python" train_gan.py experiment=attngan_real network="$mobilenet" "${set_words[@]}"; }
 release() {
-  release_model damsm_real real-damsm
+  release_model damsm_real_long real-damsm
   release_model projected_real real-projected
   ls -d weights/real-*
 }
@@ -60,7 +64,7 @@ measure() {
   for encoder in weights/real-damsm runs/damsm_real_second/model; do
     "$python" evaluate.py --metric retrieval --encoder "$encoder" --data "$data"
   done
-  for model in weights/real-projected "photographs --size 128 --finder weights/real-damsm"; do
+  for model in weights/real-projected runs/attngan_real/model "photographs --size 128 --finder weights/real-damsm"; do
     # several words where it is photographs
     "$python" evaluate.py --metric fid,kid,coverage,is --model $model --data "$data" --network "$inception"
     "$python" evaluate.py --metric r_precision --model $model --encoder runs/damsm_real_second/model --data "$data"
