@@ -44,7 +44,7 @@ stages=(
   "grown    2950  go on with it at 128 px"
   "attngan  3600  train AttnGAN, 64 and 128 px, before the same discriminators"
   "release     1  copy the models to weights/"
-  "measure  2700  measure them on the test photographs"
+  "measure  3000  measure them on the test photographs"
 )
 
 damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
@@ -70,7 +70,7 @@ measure() {
     "$python" evaluate.py --metric r_precision --model $model --encoder runs/damsm_real_second/model --data "$data"
   done
   "$python" -m recipes.curve runs/projected_real --data "$data" --network "$inception"
-  "$python" -m recipes.real_gallery --data "$data" --network "$inception"
+  "$python" -m recipes.real_gallery --data "$data" --network "$inception" --attngan runs/attngan_real/model
 }
 
 run_stages "real birds"

@@ -17,7 +17,7 @@ import measured
 import pictures
 from recipes.common import DOCS, save
 from released import PAINTERS, REAL_DAMSM
-from storage.errors import Parser, run_cli
+from storage.errors import Parser, UserError, run_cli
 from storage.files import make_folder
 
 if TYPE_CHECKING:
@@ -39,7 +39,12 @@ def main() -> int:
     )
     p.add_argument("--model", type=Path, default=PAINTERS["real"])
     p.add_argument("--encoder", type=Path, default=REAL_DAMSM)
+    p.add_argument(
+        "--attngan", type=Path, help="model folder of an AttnGAN, to be drawn too with its attention"
+    )
     given = p.parse(None)
+    attngan = given.attngan
+    del given.attngan  # evaluate.py knows no such option
     import torch
 
     from t2i.damsm import Damsm
@@ -70,8 +75,9 @@ def main() -> int:
             pictures.captioned(stacks, [sample.texts[i] for i in worst], note, columns=4), "real_failures.jpg"
         )
 
-        save(attention(encoder, painted[LOOKED_AT], first.texts[LOOKED_AT]), "real_attention.jpg")
         save(neighbours(args, sample, painted), "real_neighbours.jpg")
+        if attngan:
+            draw_attngan(args, attngan)
     return 0
 
 
@@ -94,19 +100,31 @@ def best_of(sample: "Sample", encoder: "Damsm", text: str) -> "Tensor":
     return images[scores(encoder, images, [text] * SEEDS).argmax()]
 
 
-def attention(encoder: "Damsm", picture: "Tensor", text: str) -> Image.Image:
-    """How near the regions of a picture (3, s, s) are to each word; the attention of Eq. (9) is too even to look at."""
-    from t2i.damsm import sentence_scores
+def draw_attngan(args: argparse.Namespace, folder: Path) -> None:
+    """What AttnGAN paints for the first captions, and where it looked for the words of one."""
+    from pipeline import load_painter
 
-    regions, _ = encoder.encode_images(picture[None])
-    words = encoder.vocabulary.known(text, limit=encoder.config.words)
-    near = sentence_scores(encoder.encode_texts([text]).words[0, : len(words)], regions[0])  # cosines (L, R)
-    above = near - near.amin(1, keepdim=True)
-    side = round(near.shape[1] ** 0.5)
-    note = "cosine of each region and word in DAMSM, above the word's least"
-    return pictures.attention(
-        picture.numpy(), above.unflatten(1, (side, side)).numpy(), words, f"“{text}”", note
+    args = argparse.Namespace(**vars(args) | {"model": folder})
+    first = measured.draw_sample(args).only(range(SHOWN))
+    painter = load_painter(folder)
+    paintings = painter.paint(first.texts, first.noise)
+    stacks = [[image] for image in paintings.images[-1].numpy()]
+    save(pictures.captioned(stacks, first.texts, "the same captions, painted by AttnGAN"), "real_attngan.jpg")
+    looked_at = painter.paint([first.texts[LOOKED_AT]], [first.noise[LOOKED_AT]])
+    if not looked_at.attention:
+        raise UserError(
+            f"{folder} attends to no words; give --attngan a painter of that family, with two stages"
+        )
+    words = looked_at.tokens[0]
+    maps = looked_at.attention[-1][0, : len(words)].numpy()
+    page = pictures.attention(
+        looked_at.images[-1][0].numpy(),
+        maps,
+        words,
+        f"“{first.texts[LOOKED_AT]}”",
+        "AttnGAN, from 64 to 128 px",
     )
+    save(page, "real_attention.jpg")
 
 
 def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") -> Image.Image:
