@@ -3,7 +3,7 @@
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -36,6 +36,7 @@ class TrainEncoder:
     trunk_rate: float = (
         0.0  # the rate of what that file gave, as a share of lr; 0 leaves its weights as they are
     )
+    start: str = ""  # trained encoder to go on from, whose pictures may have been of another side
     batch: int = 48
     each: int = 1  # captions of every picture in a step, all but the first for the sentence loss alone
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
@@ -97,6 +98,8 @@ def main() -> None:
     every_caption = (c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
     model = build_encoder(config.encoder, every_caption)
     trunk = start_trunk(model, config, bool(state))
+    if config.start and not state:
+        start_from(config.start, model)
     model.to(device)
     method = METHODS[type(model)]
     others = [p for p in model.parameters() if not any(p is t for t in trunk)]
@@ -169,6 +172,19 @@ def start_trunk(model: Damsm | CharEncoder, config: TrainEncoder, goes_on: bool)
     return []
 
 
+def start_from(folder: str, model: Damsm | CharEncoder) -> None:
+    """Give the model a trained one's weights. Raises UserError where that has other sizes or knows other words."""
+    trained = type(model).load(folder)
+    theirs, ours = (asdict(one.config) | {"image_size": 0} for one in (trained, model))
+    if changed := [key for key in ours if theirs[key] != ours[key]]:
+        key = changed[0]
+        raise UserError(f"{folder} has {key}={theirs[key]}, not {ours[key]}; set encoder.{key}={theirs[key]}")
+    if isinstance(model, Damsm) and trained.vocabulary.words != model.vocabulary.words:
+        raise UserError(f"{folder} knows other words than those of this set; an encoder goes on with its own")
+    model.load_state_dict(trained.state_dict())
+    print(f"{folder}: started from its weights")
+
+
 def card(config: TrainEncoder, method: Method, precision: float) -> str:
     rnn, image = getattr(config.encoder, "rnn", ""), getattr(config.encoder, "image", "light")
     images = {"light": "a light convolutional image encoder", "inception": "Inception-v3",
@@ -181,7 +197,7 @@ def card(config: TrainEncoder, method: Method, precision: float) -> str:
         )
     pairs = f"pictures with {config.each} captions each" if config.each > 1 else "pairs"
     made = f"{about} on `{config.data.root}`: {config.run.steps} steps of {config.batch} {pairs}, "
-    made += f"seed {config.run.seed}."
+    made += f"seed {config.run.seed}{f', going on from `{config.start}`' if config.start else ''}."
     return f"""# {method.title}
 
 {textwrap.fill(made, 100)}{terms_of(config.data)}

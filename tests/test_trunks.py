@@ -72,18 +72,22 @@ def test_an_encoder_sees_regions_and_the_whole(name: str):
     assert whole.shape == (3, 16)
 
 
+def small_training(world: Path, runs: Path, *words: str) -> list[str]:
+    return [
+        "train_encoder.py", "experiment=damsm_real", "lr=1e-3", "batch=4",
+        "encoder.embedding=16", "encoder.word_width=8", "encoder.image_width=2", "encoder.image_size=64",
+        "run.steps=2", "run.sample_every=0", "run.precision=fp32", "run.threads=1", "run.device=cpu",
+        f"data.root={world / 'painted_birds'}", f"data.cache={world / 'painted_birds' / 'cache'}",
+        "data.painted=true", f"run.root={runs}", "run.name=damsm", *words,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.1])
 def test_a_trunk_learns_at_a_rate_of_its_own(
     rate: float, files: Path, tiny_world: Path, tmp_path, monkeypatch
 ):
-    words = [
-        "experiment=damsm_real", f"trunk={files / 'mobilenet_v2.pth'}", f"trunk_rate={rate}", "lr=1e-3", "batch=4",
-        "encoder.embedding=16", "encoder.word_width=8", "encoder.image_width=2", "encoder.image_size=64",
-        "run.steps=2", "run.sample_every=0", "run.precision=fp32", "run.threads=1", "run.device=cpu",
-        f"data.root={tiny_world / 'painted_birds'}", f"data.cache={tiny_world / 'painted_birds' / 'cache'}",
-        "data.painted=true", f"run.root={tmp_path}", "run.name=damsm",
-    ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["train_encoder.py", *words])
+    words = [f"trunk={files / 'mobilenet_v2.pth'}", f"trunk_rate={rate}"]
+    monkeypatch.setattr(sys, "argv", small_training(tiny_world, tmp_path, *words))
     train_encoder.main()
     before = Trunk("mobilenet_v2", finest=8)
     before.load(files / "mobilenet_v2.pth")
@@ -103,6 +107,24 @@ def test_a_trunk_learns_at_a_rate_of_its_own(
         assert all(torch.equal(mine, theirs.half().float()) for mine, theirs in pairs)
     card = (tmp_path / "damsm" / "model" / "README.md").read_text()
     assert ("which stayed" in card) == (rate == 0)
+
+
+def test_an_encoder_goes_on_at_another_side(files: Path, tiny_world: Path, tmp_path, monkeypatch, capsys):
+    def train(*words: str) -> Damsm:
+        argv = small_training(tiny_world, tmp_path, f"trunk={files / 'mobilenet_v2.pth'}", *words)
+        monkeypatch.setattr(sys, "argv", argv)
+        train_encoder.main()
+        return Damsm.load(tmp_path / argv[-1].removeprefix("run.name=") / "model")
+
+    first = train("run.name=first")
+    start = f"start={tmp_path / 'first' / 'model'}"
+    second = train(start, "encoder.image_size=32", "lr=0", "run.name=second")
+    assert "started from its weights" in capsys.readouterr().out
+    assert second.config.image_size == 32
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key]) or "running" in key or "num_batches" in key
+    with pytest.raises(UserError, match=r"has embedding=16, not 8; set encoder\.embedding=16"):
+        train(start, "encoder.embedding=8", "run.name=third")
 
 
 # ---- projected discriminators ----
