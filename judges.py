@@ -31,8 +31,8 @@ def feature_network(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Ten
     return network.features, {"network": network_entry(network.name, network.checksum, network.size)}
 
 
-class FeatureSets(NamedTuple):
-    """Features (N, D) of a sample's painted pictures and (M, D) of all real ones of its split, and what read them."""
+class Reading(NamedTuple):
+    """What a network reads in a sample's painted pictures (N, D) and in real ones (M, D), and which network that is."""
 
     sample: Sample
     generated: "np.ndarray"
@@ -40,29 +40,19 @@ class FeatureSets(NamedTuple):
     network: dict[str, Any]
 
 
-def feature_sets(args: argparse.Namespace) -> FeatureSets:
-    """What the metrics of one command share: pictures are painted and read once."""
+def feature_sets(args: argparse.Namespace) -> Reading:
+    """Features, the real ones of the whole split; the metrics of one command share them: pictures are read once."""
     if args.sets is None:
         features, network = feature_network(args)
         sample = draw_sample(args)
         generated = collect(features, painted(args, sample))
-        args.sets = FeatureSets(
-            sample, generated, real_features(args, sample.birds, features, network), network
-        )
+        args.sets = Reading(sample, generated, real_features(args, sample.birds, features, network), network)
     return args.sets
 
 
-class Probabilities(NamedTuple):
-    """Class probabilities (N, K) of a sample's painted and of its real pictures, and of which classes."""
-
-    sample: Sample
-    generated: "np.ndarray"
-    real: "np.ndarray"
-    network: dict[str, Any]
-
-
-def class_probabilities(args: argparse.Namespace) -> Probabilities:
-    """Of the colours that the part classifier knows or, in a --network, the split's species or ImageNet's classes."""
+def class_probabilities(args: argparse.Namespace) -> Reading:
+    """Of the sample's pictures, painted and real, (N, K) each: of the colours that the part classifier knows or, in a
+    --network, of the split's species or ImageNet's classes."""
     if args.network and args.classes != "imagenet":
         return of_species(feature_sets(args))
     probabilities, network = of_imagenet(args) if args.network else of_colours(args)
@@ -70,7 +60,7 @@ def class_probabilities(args: argparse.Namespace) -> Probabilities:
     generated, real = (
         collect(probabilities, images) for images in (painted(args, sample), rendered(args, sample))
     )
-    return Probabilities(sample, generated, real, network)
+    return Reading(sample, generated, real, network)
 
 
 def of_colours(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Tensor"], dict[str, Any]]:
@@ -100,7 +90,7 @@ def of_imagenet(args: argparse.Namespace) -> tuple[Callable[["Tensor"], "Tensor"
     }  # fmt: skip
 
 
-def of_species(sets: FeatureSets) -> Probabilities:
+def of_species(sets: Reading) -> Reading:
     """Of the split's species, learnt from one half of its photographs.
 
     Each half of the photographs themselves is read by what was learnt from the other.
@@ -118,7 +108,7 @@ def of_species(sets: FeatureSets) -> Probabilities:
         of_real[half] = other.probabilities(seen[half])
     right = (learnt[0].classes[of_real.argmax(axis=1)] == labels).mean()
     generated = learnt[0].probabilities(sets.generated)
-    return Probabilities(sample, generated, of_real[sample.indices], sets.network | {
+    return Reading(sample, generated, of_real[sample.indices], sets.network | {
         "classes": f"{len(learnt[0].classes)} species of the split, softmax regression on the features of half of its "
         "photographs; not comparable with published scores, whose network was tuned as a whole",
         "accuracy of the classes": f"{100 * right:.1f} % on the other half; real pictures are read by what was learnt "

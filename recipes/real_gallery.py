@@ -77,7 +77,7 @@ def main() -> int:
 
         save(neighbours(args, sample, painted), "real_neighbours.jpg")
         if attngan:
-            draw_attngan(args, attngan)
+            draw_attngan(first, attngan)
     return 0
 
 
@@ -100,31 +100,22 @@ def best_of(sample: "Sample", encoder: "Damsm", text: str) -> "Tensor":
     return images[scores(encoder, images, [text] * SEEDS).argmax()]
 
 
-def draw_attngan(args: argparse.Namespace, folder: Path) -> None:
+def draw_attngan(first: "Sample", folder: Path) -> None:
     """What AttnGAN paints for the first captions, and where it looked for the words of one."""
     from pipeline import load_painter
 
-    args = argparse.Namespace(**vars(args) | {"model": folder})
-    first = measured.draw_sample(args).only(range(SHOWN))
-    painter = load_painter(folder)
-    paintings = painter.paint(first.texts, first.noise)
-    stacks = [[image] for image in paintings.images[-1].numpy()]
-    save(pictures.captioned(stacks, first.texts, "the same captions, painted by AttnGAN"), "real_attngan.jpg")
-    looked_at = painter.paint([first.texts[LOOKED_AT]], [first.noise[LOOKED_AT]])
-    if not looked_at.attention:
+    painting = load_painter(folder).paint(first.texts, first.noise)
+    if not painting.attention:
         raise UserError(
             f"{folder} attends to no words; give --attngan a painter of that family, with two stages"
         )
-    words = looked_at.tokens[0]
-    maps = looked_at.attention[-1][0, : len(words)].numpy()
-    page = pictures.attention(
-        looked_at.images[-1][0].numpy(),
-        maps,
-        words,
-        f"“{first.texts[LOOKED_AT]}”",
-        "AttnGAN, from 64 to 128 px",
-    )
-    save(page, "real_attention.jpg")
+    images = painting.images[-1].numpy()
+    note = "the same captions, painted by AttnGAN"
+    save(pictures.captioned([[image] for image in images], first.texts, note), "real_attngan.jpg")
+    words, text = painting.tokens[LOOKED_AT], first.texts[LOOKED_AT]
+    maps = painting.attention[-1][LOOKED_AT, : len(words)].numpy()
+    note = "AttnGAN, from 64 to 128 px"
+    save(pictures.attention(images[LOOKED_AT], maps, words, f"“{text}”", note), "real_attention.jpg")
 
 
 def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") -> Image.Image:
