@@ -69,6 +69,7 @@ measure() {
     "$python" evaluate.py --metric fid,kid,coverage,is --model $model --data "$data" --network "$inception"
     "$python" evaluate.py --metric r_precision --model $model --encoder runs/damsm_real_second/model --data "$data"
   done
+  "$python" evaluate.py --metric r_precision --model real --encoder weights/real-damsm --data "$data"
   "$python" -m recipes.curve runs/projected_real --data "$data" --network "$inception"
   "$python" -m recipes.real_gallery --data "$data" --network "$inception" --attngan runs/attngan_real/model
 }
