@@ -10,6 +10,7 @@ import torch
 
 from released import PAINTER, RECOGNIZER, find_folder
 from storage.errors import UserError
+from storage.model_folder import model_kind
 from t2i.given_sentences import GivenConfig, GivenSentences
 from t2i.painter import Painter, Paintings
 
@@ -41,15 +42,18 @@ def without_initial_weights() -> Iterator[None]:
             setattr(torch.nn.init, name, function)
 
 
-def open_encoder(folder: Path | str) -> "Damsm | CharEncoder | GivenSentences":
-    """The trained encoder of a model folder, or the published sentence features of a data root.
+def open_encoder(folder: Path | str) -> "Damsm | CharEncoder | GivenSentences | Painter":
+    """The trained encoder of a model folder, the published sentence features of a data root, or a painter, which
+    holds its text encoder.
 
     Raises UserError as `load_encoder` or `read_sentences` does.
     """
     from data.embeddings import has_embeddings
     from t2i.encoders import load_encoder
 
-    return given_sentences(folder) if has_embeddings(folder) else load_encoder(folder)
+    if has_embeddings(folder):
+        return given_sentences(folder)
+    return Painter.load(folder) if model_kind(folder) == Painter.kind else load_encoder(folder)
 
 
 def load_painter(folder: Path | str) -> Painter:

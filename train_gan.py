@@ -44,12 +44,16 @@ class TrainGan:
     run: RunConfig = field(default_factory=RunConfig)
     variants: ClassVar = {"gan": FAMILIES}
     gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
-    # model folder of a DAMSM or a char-CNN-RNN, or a data root with char-CNN-RNN-embeddings.pickle in train/ and test/
+    # model folder of a DAMSM, a char-CNN-RNN or a painter, whose text encoder then reads, or a data root with
+    # char-CNN-RNN-embeddings.pickle in train/ and test/
     encoder: str = str(DAMSM)
     network: str = ""  # file of the ImageNet weights of gan.network, which the discriminators look through
     start: str = ""  # painter to start from: Stage I for Stage II, a smaller one, or one of the same sizes
     batch: int = 20
     accumulate: int = 1  # batches whose gradients make one step
+    discriminators_first: int = (
+        0  # steps at the beginning in which these alone learn, for a start without its own
+    )
     random_crop: bool = True  # False: the centre of every picture, whose bird is whole and in the middle
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, that DAMSM must tell from it
     lr_generator: float = 2e-4
@@ -87,7 +91,7 @@ def main() -> None:
     Ds = family.build_discriminators(config.gan)
     before = state.get("before", {}) if state else {}
     if config.start and not state:
-        before = start_from(config.start, G, Ds, encoder.checksum)
+        before = start_from(config.start, G, Ds, text_checksum(encoder))
     if config.network:  # of which discriminators to start from hold another copy
         load_network(Ds, config.network)
     Ds.to(device)
@@ -122,8 +126,9 @@ def main() -> None:
             (loss / len(parts)).backward()
         update(opt_d)
 
+        g_logs = {}
         set_requires_grad(judging, False)  # a third of the step's work, and nobody would use those gradients
-        for part in parts:
+        for part in parts if step >= config.discriminators_first else []:
             with autocast(device, config.run.precision):
                 if len(parts) > 1:
                     painting = paint(part.noise, part.epsilon, part.text)
@@ -131,7 +136,8 @@ def main() -> None:
                     Ds, painting, part.all_text, part.class_ids, damsm, config.gan
                 )
             (loss / len(parts)).backward()
-        update(opt_g)
+        if g_logs:
+            update(opt_g)
         set_requires_grad(judging, True)
 
         update_ema(average, G, step, config.ema)
@@ -169,10 +175,15 @@ def check(config: TrainGan, encoder: nn.Module) -> None:
         raise UserError(
             f"gan={name} looks through an ImageNet network: name its file, network={through}.safetensors"
         )
-    if config.measure_every and isinstance(encoder, GivenSentences):
-        raise UserError(
-            "measure_every needs an encoder that sees pictures, given features see none; set it to 0"
-        )
+    if isinstance(encoder, GivenSentences | Painter):
+        seen = "given features" if isinstance(encoder, GivenSentences) else f"the painter {config.encoder}"
+        if config.measure_every:
+            raise UserError(f"measure_every needs an encoder that sees pictures, {seen} cannot; set it to 0")
+        if isinstance(encoder, Painter) and getattr(config.gan, "damsm_weight", 0) > 0:
+            raise UserError(
+                f"gan.damsm_weight={config.gan.damsm_weight:g} needs an encoder that sees pictures, {seen} cannot; "
+                "set it to 0, or encoder to the DAMSM that guided it"
+            )
     processes = parallel.processes()
     if config.batch < 2 and name in ("dfgan", "projected"):
         raise UserError(
@@ -266,6 +277,11 @@ def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> di
     return {"painter": files.checksum, "pictures": pictures, "hours": round(hours, 4)}
 
 
+def text_checksum(encoder: Any) -> str:
+    """Of the model that the text encoder came with; a painter knows that of the one it was trained with."""
+    return encoder.training_info["encoder"] if isinstance(encoder, Painter) else encoder.checksum
+
+
 def load_parts(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> int:
     """Load what `state` has under `prefix`; returns how many tensors of the module it lacks."""
     weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
@@ -322,7 +338,7 @@ def keep(
         "steps": steps,
         "batch": config.batch * config.accumulate,
         "seed": config.run.seed,
-        "encoder": encoder.checksum,
+        "encoder": text_checksum(encoder),
         "network": sha256(Path(config.network)) if config.network else None,
         "hours": round(seconds / 3600, 4),
     }

@@ -168,8 +168,10 @@ def draw_noise(seeds: Sequence[int], config: Any) -> tuple[Tensor, Tensor]:
     return noise, epsilon
 
 
-def painter_of(generator: nn.Module, encoder: Damsm | CharEncoder | GivenSentences) -> Painter:
+def painter_of(generator: nn.Module, encoder: Damsm | CharEncoder | GivenSentences | Painter) -> Painter:
     """A painter that shares a generator and the text encoder of the model that it was trained with."""
+    if isinstance(encoder, Painter):
+        return Painter(generator, encoder.text_encoder, encoder.vocabulary, encoder.words).eval()
     if isinstance(encoder, GivenSentences):
         return Painter(generator, encoder).eval()
     if isinstance(encoder, CharEncoder):

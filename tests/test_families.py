@@ -118,6 +118,33 @@ def test_what_a_training_started_from_is_known_when_it_goes_on(tiny_world, tmp_p
     )
 
 
+def test_a_training_goes_on_from_a_painter_alone(tiny_world, tmp_path, monkeypatch):
+    """Without the encoder that guided it: the painter's own reads; at first its new discriminators alone learn."""
+    first = train(monkeypatch, tiny_world, tmp_path, "dfgan", tiny_world / "damsm", "gan.damsm_weight=0.1")
+    folder = tmp_path / "dfgan" / "model"
+    (folder / "discriminators.safetensors").unlink()
+    go = partial(train, monkeypatch, tiny_world, tmp_path, "dfgan", folder, f"start={folder}")
+    waited, learnt = (
+        go(f"discriminators_first={steps}", name=f"after_{steps}").state_dict() for steps in (2, 1)
+    )
+    assert all(torch.equal(tensor, waited[key]) for key, tensor in first.state_dict().items())
+    assert any(not torch.equal(tensor, learnt[key]) for key, tensor in first.state_dict().items())
+    assert (
+        Painter.load(tmp_path / "after_2" / "model").training_info["encoder"]
+        == first.training_info["encoder"]
+    )
+
+    for words, message in (
+        (
+            "gan.damsm_weight=0.1",
+            "gan.damsm_weight=0.1 needs an encoder that sees pictures, the painter .* cannot",
+        ),
+        ("measure_every=1", "measure_every needs an encoder that sees pictures"),
+    ):
+        with pytest.raises(UserError, match=message):
+            go(words, name="refused")
+
+
 def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):
     """At first it paints what that one does, enlarged, and is judged as that one was."""
     torch.manual_seed(0)
