@@ -1,6 +1,5 @@
 """Train a text and an image encoder that match captions and pictures: DAMSM, or char-CNN-RNN."""
 
-import copy
 import sys
 import textwrap
 from collections.abc import Callable
@@ -22,7 +21,6 @@ from t2i.damsm import Damsm
 from t2i.encoders import ENCODER_CONFIGS, build_encoder
 from t2i.image_encoder import InceptionImageEncoder, PretrainedImageEncoder, load_inception
 from training.config import RunConfig, load_config
-from training.ema import update_ema
 from training.run import Run
 from training.runtime import autocast, seed_step, set_up
 from training.schedule import every_epoch, set_rate, warmup_cosine
@@ -41,8 +39,6 @@ class TrainEncoder:
     start: str = ""  # trained encoder to go on from, whose pictures may have been of another side
     batch: int = 48
     each: int = 1  # captions of every picture in a step, all but the first for the sentence loss alone
-    smallest_crop: float = 0.0  # random crops' least share of a picture's side; 0 for crops of one size
-    ema: float = 0.0  # decay of the averaged weights, which the model is then made of; 0 for the last ones
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
     lr: float = 2e-3  # of the optimiser and the schedule in METHODS
     clip: float = 0.25  # most norm of the text encoder's gradient, 0 for any
@@ -109,22 +105,14 @@ def main() -> None:
     others = [p for p in model.parameters() if not any(p is t for t in trunk)]
     groups = [{"params": others}, *([{"params": trunk, "scale": config.trunk_rate}] if trunk else [])]
     optimizer = method.optimizer(groups, lr=config.lr)
-    # without averaging the model is its own average
-    average = copy.deepcopy(model).requires_grad_(False) if config.ema else model
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        if config.ema:
-            average.load_state_dict(state["average"])
-    kept = {"model": model, "optimizer": optimizer} | ({"average": average} if config.ema else {})
 
     for step in run.steps(state):
         model.train()
         seed_step(config.run.seed, step)
-        batch = bird_batch(
-            train_set, step, config.batch, config.run.seed, method.distinct,
-            each=config.each, smallest_crop=config.smallest_crop,
-        )  # fmt: skip
+        batch = bird_batch(train_set, step, config.batch, config.run.seed, method.distinct, each=config.each)
         captions, again = batch.captions[: config.batch], batch.captions[config.batch :]
         set_rate(optimizer, config.lr * method.rate(step, config.run.steps, classes))
         wrong = wrong_captions(captions, config.wrong_captions, step, config.run.seed)
@@ -137,18 +125,16 @@ def main() -> None:
         if config.clip:
             torch.nn.utils.clip_grad_norm_(model.text_encoder.parameters(), config.clip)
         optimizer.step()
-        if config.ema:
-            update_ema(average, model, step, config.ema)
         run.log(step, loss=loss, **parts)
         if run.due(step, config.run.sample_every):
-            run.record(step, r_precision=real_r_precision(average, test_set))
+            run.record(step, r_precision=real_r_precision(model, test_set))
         if run.save_due(step):
-            run.save(step, **{name: one.state_dict() for name, one in kept.items()})
+            run.save(step, model=model.state_dict(), optimizer=optimizer.state_dict())
 
-    precision = real_r_precision(average, test_set)
+    precision = real_r_precision(model, test_set)
     training = {"data": config.data.root, "steps": config.run.steps, "batch": config.batch, "each": config.each,
                 "seed": config.run.seed, "test_r_precision": precision}  # fmt: skip
-    average.save(run.model_folder, card(config, method, precision), training)
+    model.save(run.model_folder, card(config, method, precision), training)
     print(f"{run.model_folder}: R-precision of the test split's own pictures {100 * precision:.1f} %")
 
 
@@ -189,8 +175,7 @@ def start_trunk(model: Damsm | CharEncoder, config: TrainEncoder, goes_on: bool)
 def start_from(folder: str, model: Damsm | CharEncoder) -> None:
     """Give the model a trained one's weights. Raises UserError where that has other sizes or knows other words."""
     trained = type(model).load(folder)
-    free = {"image_size": 0, "image_dropout": 0}  # what may change on the way
-    theirs, ours = (asdict(one.config) | free for one in (trained, model))
+    theirs, ours = (asdict(one.config) | {"image_size": 0} for one in (trained, model))
     if changed := [key for key in ours if theirs[key] != ours[key]]:
         key = changed[0]
         raise UserError(f"{folder} has {key}={theirs[key]}, not {ours[key]}; set encoder.{key}={theirs[key]}")
@@ -212,10 +197,6 @@ def card(config: TrainEncoder, method: Method, precision: float) -> str:
         )
     pairs = f"pictures with {config.each} captions each" if config.each > 1 else "pairs"
     made = f"{about} on `{config.data.root}`: {config.run.steps} steps of {config.batch} {pairs}, "
-    if config.smallest_crop:
-        made += f"random crops of {config.smallest_crop:g} to all of a picture's side, "
-    if config.ema:
-        made += f"weights averaged (decay {config.ema:g}), "
     made += f"seed {config.run.seed}{f', going on from `{config.start}`' if config.start else ''}."
     return f"""# {method.title}
 

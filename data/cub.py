@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from data.packed import DamagedItem, DamagedItems, Packed, damage_line, fingerprint, open_or_pack
@@ -59,43 +58,27 @@ class Birds:
         indices: Sequence[int] | np.ndarray,
         rng: np.random.Generator | None,
         random_crop: bool = True,
-        smallest_crop: float = 0.0,
     ) -> torch.Tensor:
         """Pictures (B, 3, S, S) uint8. With `rng` a random crop, or the centre, flipped with probability 0.5; without,
         the centre as it is.
 
-        smallest_crop: 0 for random crops of S pixels; or the share of the picture's smaller side that they have at
-        least, up to all of it, before they are resized to S.
-
-        Three numbers are drawn per picture in the order of `indices`, four where crops have a side of their own, so the
-        result is a function of the indices and the generator's state.
+        Three numbers are drawn per picture in the order of `indices`, so the result is a function of the
+        indices and the generator's state.
         """
         S = self.size
         batch = np.empty((len(indices), 3, S, S), np.uint8)
         draws = np.full((len(indices), 3), 0.5) if rng is None else rng.random((len(indices), 3))
         random_crop = random_crop and rng is not None
-        shares = np.zeros(len(indices))
-        if random_crop and smallest_crop and rng is not None:
-            shares = smallest_crop + (1 - smallest_crop) * rng.random(len(indices))
         for row, i in enumerate(indices):
             picture = self.pictures[int(i) % len(self) if i < 0 else int(i)]  # (3, H, W)
             _, H, W = picture.shape
-            side = round(shares[row] * min(H, W)) or S
             if random_crop:
-                top, left = int(draws[row, 0] * (H - side + 1)), int(draws[row, 1] * (W - side + 1))
+                top, left = int(draws[row, 0] * (H - S + 1)), int(draws[row, 1] * (W - S + 1))
             else:
                 top, left = (H - S) // 2, (W - S) // 2
-            cut = picture[:, top : top + side, left : left + side]
-            if side != S:
-                cut = _resized(cut, S)
+            cut = picture[:, top : top + S, left : left + S]
             batch[row] = cut[:, :, ::-1] if rng is not None and draws[row, 2] < 0.5 else cut
         return torch.from_numpy(batch)
-
-
-def _resized(cut: np.ndarray, size: int) -> np.ndarray:
-    """(3, H, W) uint8 -> (3, size, size), without aliasing."""
-    picture = torch.from_numpy(cut.copy())[None]
-    return F.interpolate(picture, (size, size), mode="bilinear", antialias=True)[0].numpy()
 
 
 def load_birds(

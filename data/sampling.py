@@ -57,12 +57,10 @@ def bird_batch(
     distinct: bool = False,
     random_crop: bool = True,
     each: int = 1,
-    smallest_crop: float = 0.0,
 ) -> BirdBatch:
     """The pictures of a step, with `each` captions of every one, cropped and flipped by (seed, step).
 
-    distinct: no two of a class, where there are classes enough; random_crop: False for the centre of each;
-    smallest_crop: as in `Birds.batch`.
+    distinct: no two of a class, where there are classes enough; random_crop: False for the centre of each.
     """
     ids, count = birds.class_ids, len(birds)
     indices = distinct_at(step, batch, ids, seed) if distinct else indices_at(step, batch, count, seed)
@@ -73,10 +71,7 @@ def bird_batch(
         birds.captions[i][more.integers(len(birds.captions[i]))] for _ in range(each - 1) for i in indices
     ]
     return BirdBatch(
-        to_unit(birds.batch(indices, rng, random_crop, smallest_crop)),
-        captions,
-        torch.from_numpy(ids[indices]),
-        indices,
+        to_unit(birds.batch(indices, rng, random_crop)), captions, torch.from_numpy(ids[indices]), indices
     )
 
 

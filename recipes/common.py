@@ -3,14 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from storage.errors import UserError, suggest
+from storage.errors import UserError
 from storage.files import write_atomically
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -26,23 +24,10 @@ def call(script: str, *arguments: str, capture: bool = False) -> str:
     return done.stdout or ""
 
 
-def evaluate(metrics: str, *options: str) -> list[dict[str, Any]]:
-    """What `evaluate.py` stores of each of the metrics, "fid,kid"."""
-    lines = call("evaluate.py", "--metric", metrics, "--json", *options, capture=True).splitlines()
-    return [json.loads(line) for line in lines[-len(metrics.split(",")) :]]
-
-
 def measure(metric: str, model: Path, out: Path, *options: str) -> float:
     """The figure that `evaluate.py` finds, which also stores it in `out`."""
-    return float(evaluate(metric, "--model", str(model), "--out", str(out), *options)[0]["value"])
-
-
-def chosen_rows(names: Sequence[str], rows: Collection[str]) -> list[str]:
-    """The names, or without any those of all rows. Raises UserError for a name that is none."""
-    for name in names:
-        if name not in rows:
-            raise UserError(f'no row "{name}"{suggest(name, rows)}; there are {", ".join(rows)}')
-    return list(names or rows)
+    command = ["--metric", metric, "--model", str(model), "--out", str(out), "--json", *options]
+    return float(json.loads(call("evaluate.py", *command, capture=True).splitlines()[-1])["value"])
 
 
 def save(image: Image.Image, name: str) -> None:

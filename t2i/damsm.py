@@ -33,7 +33,6 @@ class DamsmConfig:
         "light"  # from nothing on two cores; mobilenet_v2, squeezenet1_1; inception, the paper's, of 299 px
     )
     image_width: int = 32  # channels of the light image encoder's first convolution, from which all follow
-    image_dropout: float = 0.0  # on the global feature's input, mobilenet_v2 and squeezenet1_1 alone
     image_size: int = 128  # side at which pictures are read, px
     words: int = 18  # longest caption, in words
     gamma1: float = 4.0  # sharpness of a word's attention over regions, Eq. (9)
@@ -113,7 +112,7 @@ def build_image_encoder(
         return LightImageEncoder(*sizes)
     if config.image == "inception":
         return InceptionImageEncoder(config.embedding)
-    return PretrainedImageEncoder(config.image, *sizes, config.image_dropout)
+    return PretrainedImageEncoder(config.image, *sizes)
 
 
 class Damsm(nn.Module):

@@ -83,11 +83,9 @@ class PretrainedImageEncoder(nn.Module):
     light encoder's softmaxes 6 %.
     """
 
-    def __init__(
-        self, name: str, embedding: int = 256, width: int = 32, size: int = 128, dropout: float = 0.0
-    ):
+    def __init__(self, name: str, embedding: int = 256, width: int = 32, size: int = 128):
         """name: of the trunk; embedding: E; width: a twelfth of the channels that the maps meet in; size: as in the
-        light encoder's; dropout: on the means and maxima."""
+        light encoder's."""
         super().__init__()
         self.size = size
         self.trunk = Trunk(name, finest=8)
@@ -96,7 +94,6 @@ class PretrainedImageEncoder(nn.Module):
         self.to_regions = nn.Conv2d(12 * width, embedding, 1, bias=False)
         pooled = channels + self.trunk.channels[-1]
         self.to_global = nn.Sequential(nn.BatchNorm1d(pooled, affine=False), nn.Linear(pooled, embedding))
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) with R near (size / 16)^2, and global (B, E)."""
@@ -105,8 +102,7 @@ class PretrainedImageEncoder(nn.Module):
         regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)
         kept = [at_least_float32(m) for m in maps]
         pooled = torch.cat([*(m.mean((2, 3)) for m in kept), kept[-1].amax((2, 3))], 1)
-        seen = self.to_global[1](self.dropout(self.to_global[0](pooled)))
-        return at_least_float32(regions), at_least_float32(seen)
+        return at_least_float32(regions), at_least_float32(self.to_global(pooled))
 
 
 class InceptionImageEncoder(nn.Module):

@@ -21,7 +21,6 @@ TRAININGS = {
     "train_classifier": ["size=64", "width=4", "batch=8"],
     "train_encoder": [
         "encoder.embedding=16", "encoder.word_width=8", "encoder.image_width=4", "encoder.image_size=64", "batch=8",
-        "smallest_crop=0.7", "ema=0.9",
     ],
     "train_gan": [
         "gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.condition=6", "gan.noise=5",

@@ -72,16 +72,6 @@ def test_an_encoder_sees_regions_and_the_whole(name: str):
     assert whole.shape == (3, 16)
 
 
-def test_dropout_is_for_training_alone():
-    torch.manual_seed(0)
-    encoder = PretrainedImageEncoder("squeezenet1_1", embedding=16, width=2, size=64, dropout=0.5)
-    pictures = torch.rand(4, 3, 64, 64) * 2 - 1
-    (regions, whole), (again, other) = encoder(pictures), encoder(pictures)
-    assert torch.equal(regions, again) and not torch.allclose(whole, other)
-    encoder.eval()
-    assert torch.equal(encoder(pictures)[1], encoder(pictures)[1])
-
-
 def small_training(world: Path, runs: Path, *words: str) -> list[str]:
     return [
         "train_encoder.py", "experiment=damsm_real", "lr=1e-3", "batch=4",
@@ -90,17 +80,6 @@ def small_training(world: Path, runs: Path, *words: str) -> list[str]:
         f"data.root={world / 'painted_birds'}", f"data.cache={world / 'painted_birds' / 'cache'}",
         "data.painted=true", f"run.root={runs}", "run.name=damsm", *words,
     ]  # fmt: skip
-
-
-def test_the_model_is_made_of_the_averaged_weights(files: Path, tiny_world: Path, tmp_path, monkeypatch):
-    words = [f"trunk={files / 'mobilenet_v2.pth'}", "ema=0.5", "run.save_every=1"]
-    monkeypatch.setattr(sys, "argv", small_training(tiny_world, tmp_path, *words))
-    train_encoder.main()
-    kept = torch.load(tmp_path / "damsm" / "checkpoint.pt", weights_only=True)
-    saved, name = Damsm.load(tmp_path / "damsm" / "model").state_dict(), "text_encoder.embedding.weight"
-    assert torch.equal(saved[name], kept["average"][name].half().float())
-    assert not torch.equal(kept["average"][name], kept["model"][name])
-    assert "averaged" in (tmp_path / "damsm" / "model" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
