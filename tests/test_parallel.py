@@ -62,7 +62,8 @@ def test_two_processes_are_one_on_the_same_batch(family: str, root: Path, tiny_w
 def test_two_processes_have_the_gradients_of_one(family: str, root: Path, tiny_world: Path, tmp_path: Path):
     """Adam, which hides a wrong scale from the losses, keeps a share of every gradient.
 
-    Rates are 0: its first step goes by the sign alone, and the rounding of a gradient that is nearly 0 decides it.
+    Rates are 0: its first step goes by the sign alone, and the rounding of a gradient that is nearly 0 decides it. A
+    wrong scale is one of two or more; rounding carries some values over the kink of a ReLU, on some processors 0.6 %.
     """
     words = [f"gan={family}", *FAMILIES[family], "run.steps=1", "lr_generator=0", "lr_discriminator=0"]
     for name, launcher in LAUNCHERS.items():
@@ -72,7 +73,7 @@ def test_two_processes_have_the_gradients_of_one(family: str, root: Path, tiny_w
         for number, mine in one[optimizer]["state"].items():
             gradient = mine["exp_avg"]
             error = (two[optimizer]["state"][number]["exp_avg"] - gradient).abs().max()
-            assert error <= 5e-3 * gradient.abs().max() + 1e-7, (optimizer, number, gradient.shape)
+            assert error <= 5e-2 * gradient.abs().max() + 1e-7, (optimizer, number, gradient.shape)
 
 
 def test_what_cannot_be_shared_is_told_at_once(monkeypatch):
