@@ -126,9 +126,9 @@ def main() -> None:
             (loss / len(parts)).backward()
         update(opt_d)
 
-        g_logs = {}
+        g_logs, generator_learns = {}, step >= config.discriminators_first
         set_requires_grad(judging, False)  # a third of the step's work, and nobody would use those gradients
-        for part in parts if step >= config.discriminators_first else []:
+        for part in parts if generator_learns else []:
             with autocast(device, config.run.precision):
                 if len(parts) > 1:
                     painting = paint(part.noise, part.epsilon, part.text)
@@ -136,7 +136,7 @@ def main() -> None:
                     Ds, painting, part.all_text, part.class_ids, damsm, config.gan
                 )
             (loss / len(parts)).backward()
-        if g_logs:
+        if generator_learns:
             update(opt_g)
         set_requires_grad(judging, True)
 
