@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from t2i.originals import Names, renamed
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4}  # of a tensor's largest value
+# float32, which processors round in different ways, carries some values over the kink of a ReLU, where gradients jump;
+# 8e-3 was seen. Whether a gradient is right float64 tells.
+GRADIENT_TOLERANCE = {torch.float64: 1e-6, torch.float32: 5e-2}
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 
 
@@ -30,7 +33,7 @@ class Golden:
             self.sizes = json.loads(file.metadata()["config"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         self.tensors = {k: t.to(dtype) if t.is_floating_point() else t for k, t in tensors.items()}
-        self.dtype, self.worst = dtype, 0.0
+        self.dtype = dtype
 
     def load(
         self, model: nn.Module, names: Names, network: str, stored: str = "param/", whole: bool = True
@@ -93,8 +96,8 @@ class Golden:
             assert torch.equal(found, wanted), key
             return
         error = float((found - wanted).abs().max() / wanted.abs().max())
-        self.worst = max(self.worst, error)
-        assert error <= TOLERANCE[self.dtype], f"{key} differs by {error:.1e} of its largest value"
+        tolerance = GRADIENT_TOLERANCE if re.search(r"\bgrad(in)?/", key) else TOLERANCE
+        assert error <= tolerance[self.dtype], f"{key} differs by {error:.1e} of its largest value"
 
 
 def probe(outputs: list[Tensor]) -> Tensor:
