@@ -85,12 +85,7 @@ def test_conditioning_augmentation(realdata: Path, dtype: torch.dtype):
     loss.backward()
     values = dict(zip(("out/c_code", "out/mu", "out/logvar"), outputs, strict=True))
     values |= {"gradin/sent_emb": sentence.grad, "loss/scalar": loss}
-    golden.compare("", values, without=given(golden))
-
-
-def given(golden: Golden) -> tuple[str, ...]:
-    """What a file holds beside results."""
-    return tuple(key for key in golden.tensors if key.startswith(("in/", "param/")))
+    golden.compare("", values)
 
 
 @DTYPES
@@ -136,7 +131,7 @@ def test_image_head(realdata: Path, dtype: torch.dtype):
     loss = probe([image])
     loss.backward()
     values = {"out/img": image, "loss/scalar": loss, "gradin/h_code": hidden.grad}
-    golden.compare("", values, without=given(golden))
+    golden.compare("", values)
 
 
 @DTYPES
@@ -205,7 +200,7 @@ def test_discriminator_loss(realdata: Path, unconditional: bool, dtype: torch.dt
     )
     loss.backward()
     values = {"loss/errD": loss, "gradin/conditions": sentence.grad}
-    golden.compare("", values, without=given(golden))
+    golden.compare("", values)
 
 
 class StubEncoder(nn.Module):
@@ -247,9 +242,9 @@ def test_generator_loss(realdata: Path, dtype: torch.dtype):
     values |= {"loss/s_loss": 5 * logs["damsm_sentence"]}
     values |= {f"gradin/fake{i}": fake.grad for i, fake in enumerate(fakes)}
     of_each = tuple(f"loss/g_loss{i}" for i in range(3))  # ours gives their sum
-    golden.close("their sum", logs["g"].detach(), sum(golden.tensors[key] for key in of_each))
+    golden.close("their sum", logs["g"], sum(golden.tensors[key] for key in of_each))
     buffers = tuple(key for key in golden.tensors if key.startswith("buffer_after/"))
-    golden.compare("", values, without=(*given(golden), *of_each, *buffers))
+    golden.compare("", values, without=(*of_each, *buffers))
     state = model.state_dict()
     for key in buffers:  # "buffer_after/D0.img_code_s16.3.running_mean"
         name = "net" + key.removeprefix("buffer_after/")
@@ -264,7 +259,7 @@ def test_kl(realdata: Path, dtype: torch.dtype):
     loss = kl_divergence(mean, log_var)
     loss.backward()
     values = {"loss/kl": loss, "gradin/mu": mean.grad, "gradin/logvar": log_var.grad}
-    golden.compare("", values, without=given(golden))
+    golden.compare("", values)
 
 
 # ---- DAMSM ----
@@ -284,7 +279,7 @@ def test_text_encoder(realdata: Path, rnn: str, dtype: torch.dtype):
     loss = probe([words, text.sentence])
     loss.backward()
     values = {"out/words_emb": words, "out/sent_emb": text.sentence, "loss/scalar": loss}
-    golden.compare("", values, without=given(golden))
+    golden.compare("", values)
 
 
 @DTYPES
@@ -303,7 +298,7 @@ def test_image_encoder_heads(realdata: Path, dtype: torch.dtype):
     values = {"out/features": features, "out/cnn_code": seen, "loss/scalar": loss}
     values |= {"gradin/pooled": pooled.grad, "out/resize299_align1": encoder.enlarged(golden.input("img16"))}
     others = tuple(key for key in golden.tensors if "align0" in key)  # newer PyTorch's way to enlarge
-    golden.compare("", values, without=(*given(golden), *others))
+    golden.compare("", values, without=others)
 
 
 @DTYPES
@@ -320,7 +315,7 @@ def test_region_attention(realdata: Path, dtype: torch.dtype):
     loss.backward()
     values = {"out/weighted": weighted, "out/attn": attention, "loss/scalar": loss}
     values |= {"gradin/query": words.grad, "gradin/context": maps.grad}
-    golden.compare("", values, without=given(golden))
+    golden.compare("", values)
 
 
 @DTYPES
@@ -332,11 +327,11 @@ def test_matching_losses(realdata: Path, variant: str, dtype: torch.dtype):
     maps, words = golden.input("img_features"), golden.input("words_emb")
     is_pad = torch.arange(words.shape[2])[None] >= golden.input("cap_lens")[:, None]
     scores = 10 * word_scores(maps.flatten(2).transpose(1, 2), of_words(words, is_pad), 4.0, 5.0)
-    golden.close("similarities", scores.detach(), golden.tensors["out/similarities"])
+    golden.close("similarities", scores, golden.tensors["out/similarities"])
     loss = matching_loss(scores, ids)
     loss.backward()
     expected = golden.tensors[f"{variant}/loss/w_loss0"] + golden.tensors[f"{variant}/loss/w_loss1"]
-    golden.close("word loss", loss.detach(), expected)
+    golden.close("word loss", loss, expected)
     golden.compare(f"{variant}/gradin/", {"img_features": maps.grad, "words_emb": words.grad})
 
     golden = Golden(realdata, "attngan_sent_loss", dtype)
@@ -345,7 +340,7 @@ def test_matching_losses(realdata: Path, variant: str, dtype: torch.dtype):
     loss = matching_loss(10 * sentence_scores(image, sentence), ids)
     loss.backward()
     expected = golden.tensors[f"{variant}/loss/s_loss0"] + golden.tensors[f"{variant}/loss/s_loss1"]
-    golden.close("sentence loss", loss.detach(), expected)
+    golden.close("sentence loss", loss, expected)
     golden.compare(f"{variant}/gradin/", {"cnn_code": image.grad, "rnn_code": sentence.grad})
 
 
