@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from golden import DTYPES, TOLERANCE, Golden, probe
+from golden import DTYPES, Golden, probe
 from torch import Tensor, nn
 
 from storage.errors import UserError
@@ -64,7 +64,8 @@ def random_batch(config: DfGanConfig, B: int = 3) -> tuple[Tensor, Tensor, TextF
 
 # ---- the authors' tensors ----
 
-GENERATOR_TOLERANCE = TOLERANCE | {torch.float32: 2e-3}  # its weights in these files magnify rounding
+# bounds of float32, whose rounding the generator's weights in these files magnify
+MAGNIFIED = {"out/fake_s": 2e-3, "loss": 2e-3, "grad": 2e-3}
 MODES = pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 
 
@@ -79,13 +80,12 @@ def read(realdata: Path, name: str, network: str, dtype: torch.dtype) -> tuple[G
 @MODES
 def test_the_generator_is_the_originals(realdata: Path, dtype: torch.dtype, training: bool):
     golden, networks = read(realdata, "net_g", "netG", dtype)
-    golden.tolerance = GENERATOR_TOLERANCE[dtype]
     noise, sentence = golden.input("noise"), golden.input("sent")
     (image,) = networks["generator"].train(training)(noise, noise[:, :0], heard(sentence)).images
     scalar = probe([image])
     scalar.backward()
     values = {"out/fake": image, "loss/scalar": scalar}
-    golden.compare("", values | {"gradin/noise": noise.grad, "gradin/sent": sentence.grad})
+    golden.compare("", values | {"gradin/noise": noise.grad, "gradin/sent": sentence.grad}, float32=MAGNIFIED)
 
 
 @DTYPES
@@ -147,7 +147,6 @@ def test_the_discriminators_loss_is_the_originals(realdata: Path, dtype: torch.d
 @DTYPES
 def test_the_generators_loss_is_the_originals(realdata: Path, dtype: torch.dtype):
     golden, networks = read(realdata, "losses", "", dtype)
-    golden.tolerance = GENERATOR_TOLERANCE[dtype]
     noise, sentence = golden.input("noise"), golden.input("sent")
     networks["discriminators"].requires_grad_(False)
     painting = networks["generator"](noise, noise[:, :0], heard(sentence))
@@ -155,7 +154,8 @@ def test_the_generators_loss_is_the_originals(realdata: Path, dtype: torch.dtype
         networks["discriminators"], painting, heard(sentence), torch.arange(3), None, tiny()
     )
     loss.backward()
-    golden.compare("G/", {"out/fake": painting.images[0], "loss/errG": loss, "gradin/sent": sentence.grad})
+    values = {"out/fake": painting.images[0], "loss/errG": loss, "gradin/sent": sentence.grad}
+    golden.compare("G/", values, float32=MAGNIFIED)
 
 
 # ---- sizes and names ----

@@ -70,11 +70,13 @@ def test_generators_are_the_originals(realdata: Path, name: str, network: str, m
     outputs = dict(zip((*images, "mu", "logvar"), (*painting.images, *painting[2:]), strict=True))
     scalar = probe(list(outputs.values()))
     scalar.backward()
+    # the second stage's has a value so near the kink of a ReLU that on some processors float32 carries it over: 8e-3
     golden.compare(
         f"{mode}/",
         {f"out/{name}": value for name, value in outputs.items()}
         | {"gradin/text_embedding": sentence.grad, "gradin/noise": noise.grad, "gradin/z_code": noise.grad}
         | {"loss/scalar": scalar},
+        float32={"grad": 2e-2} if network == "STAGE2_G" else None,
     )
 
 
