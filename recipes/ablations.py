@@ -7,8 +7,8 @@ and FID, and prints the table of docs/ablations.md. Stopped, the same command go
 import sys
 from pathlib import Path
 
-from recipes.common import call, measure
-from storage.errors import UserError, run_cli, suggest
+from recipes.common import call, chosen, measure
+from storage.errors import run_cli
 from storage.files import read_json
 
 STEPS = 1000
@@ -29,13 +29,9 @@ ROWS: dict[str, list[str]] = {
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or list(ROWS)
-    for name in chosen:
-        if name not in ROWS:
-            raise UserError(f'no row "{name}"{suggest(name, ROWS)}; there are {", ".join(ROWS)}')
     out = Path("results") / "ablations"
     table = ["| row | changes | part colours | FID | minutes |", "|---|---|---|---|---|"]
-    for name in chosen:
+    for name in chosen(sys.argv[1:], ROWS, "row"):
         run = f"ablation_{name}"
         model = Path("runs") / run / "model"
         call("train_gan.py", "experiment=attngan_painted_quick", f"run.name={run}", f"run.steps={STEPS}", "decay=0",

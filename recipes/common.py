@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
-from storage.errors import UserError
+from storage.errors import UserError, suggest
 from storage.files import write_atomically
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -24,10 +26,23 @@ def call(script: str, *arguments: str, capture: bool = False) -> str:
     return done.stdout or ""
 
 
+def evaluate(metrics: str, *options: str) -> list[dict[str, Any]]:
+    """What `evaluate.py` stores of each of the metrics, "fid,kid"."""
+    lines = call("evaluate.py", "--metric", metrics, "--json", *options, capture=True).splitlines()
+    return [json.loads(line) for line in lines[-len(metrics.split(",")) :]]
+
+
 def measure(metric: str, model: Path, out: Path, *options: str) -> float:
     """The figure that `evaluate.py` finds, which also stores it in `out`."""
-    command = ["--metric", metric, "--model", str(model), "--out", str(out), "--json", *options]
-    return float(json.loads(call("evaluate.py", *command, capture=True).splitlines()[-1])["value"])
+    return float(evaluate(metric, "--model", str(model), "--out", str(out), *options)[0]["value"])
+
+
+def chosen(names: Sequence[str], of: Collection[str], kind: str) -> list[str]:
+    """The names, or without any all `of` them. Raises UserError for a name that is none; `kind` says of what."""
+    for name in names:
+        if name not in of:
+            raise UserError(f'no {kind} "{name}"{suggest(name, of)}; there are {", ".join(of)}')
+    return list(names or of)
 
 
 def save(image: Image.Image, name: str) -> None:

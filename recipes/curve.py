@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import pictures
-from recipes.common import call
+from recipes.common import evaluate
 from storage.errors import Parser, UserError, run_cli
 from storage.files import read_json, write_atomically, write_json
 
@@ -66,9 +66,9 @@ def row(args: argparse.Namespace, folder: Path) -> tuple[dict[str, float], float
         "steps": training["steps"],
         "pictures seen": before["pictures"] + training["steps"] * training["batch"],
     }
-    words = ["--metric", "fid,kid", "--model", str(folder), "--data", str(args.data), "--json"]
+    words = ["--model", str(folder), "--data", str(args.data)]
     words += ["--network", str(args.network), "--samples", str(args.samples)]
-    fid, kid = map(json.loads, call("evaluate.py", *words, capture=True).splitlines()[-2:])
+    fid, kid = evaluate("fid,kid", *words)
     return found | {"fid": fid["value"], "kid": kid["value"]}, fid["real"]
 
 

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recipes.common import call, measure, save
+from recipes.common import call, chosen, measure, save
 from released import DAMSM
-from storage.errors import Parser, UserError, run_cli, suggest
+from storage.errors import Parser, UserError, run_cli
 from storage.files import read_json, write_text
 
 PAINTED = "datasets/painted_birds"
@@ -61,16 +61,14 @@ def parser() -> Parser:
 
 def main() -> int:
     args = parser().parse(None)
-    for name in args.families:
-        if name not in SETTINGS:
-            raise UserError(f'no family "{name}"{suggest(name, SETTINGS)}; there are {", ".join(SETTINGS)}')
+    names = chosen(args.families, SETTINGS, "family")
     if args.data != Path(PAINTED) and not args.network:
         raise UserError(
             "birds that are not painted are measured in a pretrained network; name its file: --network"
         )
     models: dict[str, Path] = {}
     rows = []
-    for name in args.families or SETTINGS:
+    for name in names:
         for label, model in train(args, name).items():
             models[label] = model
             rows.append(row(args, label, model))

@@ -8,6 +8,8 @@ import pytest
 
 import pictures
 from recipes import curve, families
+from recipes.common import chosen
+from storage.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,6 +27,15 @@ def test_a_curve_has_room_for_all_of_its_points():
 def test_a_table_of_families_has_a_row_for_each():
     rows = [{"family": "dfgan", "fid": "1.2"}, {"family": "attngan", "fid": "0.9"}]
     assert families.table(rows) == "| family | fid |\n| --- | --- |\n| dfgan | 1.2 |\n| attngan | 0.9 |\n"
+
+
+def test_rows_are_chosen_by_name():
+    rows = {"quick": [], "batch_8": []}
+    assert chosen([], rows, "row") == ["quick", "batch_8"] and chosen(["batch_8"], rows, "row") == ["batch_8"]
+    with pytest.raises(
+        UserError, match=r'no row "quik" \(did you mean "quick"\?\); there are quick, batch_8'
+    ):
+        chosen(["quik"], rows, "row")
 
 
 def test_the_recipe_of_real_birds_says_what_it_needs(tmp_path):
