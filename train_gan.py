@@ -51,9 +51,8 @@ class TrainGan:
     start: str = ""  # painter to start from: Stage I for Stage II, a smaller one, or one of the same sizes
     batch: int = 20
     accumulate: int = 1  # batches whose gradients make one step
-    discriminators_first: int = (
-        0  # steps at the beginning in which these alone learn, for a start without its own
-    )
+    # steps at the beginning in which the discriminators alone learn, for a start without its own
+    discriminators_first: int = 0
     random_crop: bool = True  # False: the centre of every picture, whose bird is whole and in the middle
     wrong_captions: int = 0  # captions with a wrong colour, for each right one, that DAMSM must tell from it
     lr_generator: float = 2e-4
