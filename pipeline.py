@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from released import PAINTER, RECOGNIZER, find_folder
-from storage.errors import UserError
-from storage.model_folder import model_kind
-from t2i.given_sentences import GivenConfig, GivenSentences
+from core.errors import UserError
+from core.model_folder import model_kind
+from core.model_registry import PAINTER, RECOGNIZER, find_folder
+from t2i.encoders.precomputed import GivenConfig, GivenSentences
 from t2i.painter import Painter, Paintings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from asr.recognizer import Recognizer, Transcript
-    from t2i.char_cnn_rnn import CharEncoder
-    from t2i.damsm import Damsm
+    from t2i.encoders.char_cnn_rnn import CharEncoder
+    from t2i.encoders.damsm import Damsm
 
 AT_ONCE = 16  # pictures painted together; more gain no speed and cost memory
 
@@ -49,7 +49,7 @@ def open_encoder(folder: Path | str) -> "Damsm | CharEncoder | GivenSentences | 
     Raises UserError as `load_encoder` or `read_sentences` does.
     """
     from data.embeddings import has_embeddings
-    from t2i.encoders import load_encoder
+    from t2i.encoders.registry import load_encoder
 
     if has_embeddings(folder):
         return given_sentences(folder)

@@ -14,7 +14,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from storage.errors import UserError
+from core.errors import UserError
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = SAMPLE_RATE * 25 // 1000  # samples: 25 ms

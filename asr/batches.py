@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from asr.audio import SAMPLE_RATE
-from storage.errors import UserError
+from core.errors import UserError
 
 
 class BatchPlan:

@@ -13,8 +13,8 @@ from asr.audio import HOP, QUIET, SAMPLE_RATE, WINDOW, LogMel, clean, load_audio
 from asr.decode import align, beam_search, greedy_ctc
 from asr.model import SUBSAMPLING, ModelConfig, SpeechTransformer
 from asr.tokenizer import EDGE, CharacterTokenizer
-from storage.errors import UserError
-from storage.model_folder import load_model, load_weights, save_model
+from core.errors import UserError
+from core.model_folder import load_model, load_weights, save_model
 
 KIND = "recognizer"
 FRAME_SECONDS = SUBSAMPLING * HOP / SAMPLE_RATE  # 0.04 s, an encoder frame

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from storage.errors import UserError
+from core.errors import UserError
 
 BLANK = 0  # CTC's blank, also the filling of padded targets
 EDGE = 1  # start of sentence at the decoder's input, end of sentence at its output

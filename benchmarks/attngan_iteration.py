@@ -16,7 +16,11 @@ from torch import Tensor, nn
 
 from benchmarks.common import Form, in_turn, parser, plain, report, workers
 from benchmarks.damsm import loop_damsm_loss
-from t2i.attngan import (
+from core.precision import autocast
+from core.runtime import keep_freed_memory
+from t2i.encoders.damsm import Damsm, DamsmConfig
+from t2i.encoders.lstm import TextFeatures
+from t2i.families.attngan import (
     AttnGanConfig,
     Discriminator,
     Generator,
@@ -25,12 +29,9 @@ from t2i.attngan import (
     generator_loss,
     resolutions,
 )
-from t2i.blocks import Painting, kl_divergence, says
-from t2i.damsm import Damsm, DamsmConfig
-from t2i.text_encoder import TextFeatures
+from t2i.layers import Painting, kl_divergence, says
 from t2i.vocabulary import Vocabulary
 from training.ema import update_ema
-from training.runtime import autocast, keep_freed_memory
 
 FORMS = ("textbook", "ours", "ours, compiled")
 Sizes = dict[str, dict[str, int]]

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from storage.files import write_json
-from t2i.blocks import JudgingConv, UpConv
+from core.files import write_json
+from t2i.layers import JudgingConv, UpConv
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import Form, Times, cores, in_turn, parser, plain, report, timer
-from t2i import blocks
-from t2i.blocks import JudgingConv, UpConv
-from training.runtime import autocast, set_up
+from core.precision import autocast
+from core.runtime import set_up
+from t2i import layers as blocks
+from t2i.layers import JudgingConv, UpConv
 
 BATCH = 4
 UPSAMPLING = ((1024, 512, 4), (512, 256, 8), (256, 128, 16), (128, 64, 32), (64, 64, 64), (64, 64, 128))

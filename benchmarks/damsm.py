@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import cores, in_turn, parser, report, timer
-from t2i.damsm import DamsmConfig, damsm_loss, matching_loss
-from t2i.text_encoder import TextFeatures
-from training.runtime import autocast, set_up
+from core.precision import autocast
+from core.runtime import set_up
+from t2i.encoders.damsm import DamsmConfig, damsm_loss, matching_loss
+from t2i.encoders.lstm import TextFeatures
 
 FULL = {"batch": 48, "regions": 289, "words": 18, "embedding": 256}
 TINY = {"batch": 6, "regions": 16, "words": 7, "embedding": 16}

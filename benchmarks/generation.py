@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import Form, in_turn, parser, plain, report, workers
-from t2i.attngan import AttnGanConfig, Generator
+from core.precision import autocast
+from core.runtime import keep_freed_memory
+from t2i.encoders.lstm import TextFeatures
+from t2i.families.attngan import AttnGanConfig, Generator
 from t2i.inference import for_inference
-from t2i.text_encoder import TextFeatures
-from training.runtime import autocast, keep_freed_memory
 
 FORMS = ("textbook", "ours, eager", "ours, compiled")
 FULL: dict[str, int] = {}  # AttnGanConfig() as it is

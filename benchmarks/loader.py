@@ -18,9 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.common import Form, cores, in_turn, parser, report, timer
+from core.runtime import set_up
 from data.cub import SUFFIXES, Birds, crop_box, load_birds, read_boxes
 from data.sampling import indices_at, to_unit
-from training.runtime import set_up
 
 SIZES = (64, 128)
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"

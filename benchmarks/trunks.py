@@ -14,9 +14,9 @@ import torchvision
 from torch import Tensor, nn
 
 from benchmarks.common import Form, cores, in_turn, parser, report, timer
-from t2i.precision import at_least_float32
-from t2i.trunks import Trunk, fold_batch_norm, imagenet_normalised
-from training.runtime import autocast, set_up
+from core.precision import at_least_float32, autocast
+from core.runtime import set_up
+from vision.backbones import Trunk, fold_batch_norm, imagenet_normalised
 
 NAME = "mobilenet_v2"
 BATCH, SIDE = 32, 128

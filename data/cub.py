@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from core.errors import UserError, suggest
 from data.packed import DamagedItem, DamagedItems, Packed, damage_line, fingerprint, open_or_pack
 from data.pickles import load_pickle
-from storage.errors import UserError, suggest
 
 SPLITS = ("train", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png")  # in order of preference

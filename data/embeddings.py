@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
 from data.cub import CAPTIONS, SPLITS, read_all_captions, read_split
 from data.pickles import load_pickle
-from storage.errors import UserError
 
 FILE = "char-CNN-RNN-embeddings.pickle"
 WIDTH = 1024  # E, of char-CNN-RNN's sentence features

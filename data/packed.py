@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from storage.errors import UserError
-from storage.files import make_folder, write_atomically, write_text
+from core.errors import UserError
+from core.files import make_folder, write_atomically, write_text
 
 try:
     import fcntl

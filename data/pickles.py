@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from storage.errors import UserError
+from core.errors import UserError
 
 ADMITTED = "lists, tuples, dicts, strings, bytes, numbers and numpy arrays"
 

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data import painted, voices
-from data.captions import PARTS, write_captions
-from storage.errors import Parser, UserError, run_cli, suggest
-from storage.files import make_folder, read_json, write_atomically, write_json, write_text
+from core.errors import Parser, UserError, run_cli, suggest
+from core.files import make_folder, read_json, write_atomically, write_json, write_text
+from data.painted_birds import drawing as painted
+from data.painted_birds import voices
+from data.painted_birds.grammar import PARTS, write_captions
 
 SETS = ("painted_birds", "spoken_captions", "cub", "ljspeech", "librispeech")
 BIRD_SPLITS = ("train", "test")

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.captions import wrong_colours
+from core.errors import UserError
 from data.cub import Birds
-from storage.errors import UserError
+from data.painted_birds.grammar import wrong_colours
 
 
 def indices_at(step: int, batch: int, count: int, seed: int) -> np.ndarray:

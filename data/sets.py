@@ -4,9 +4,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.captions import PARTS
+from core.errors import UserError
 from data.cub import Birds, load_birds
-from storage.errors import UserError
+from data.painted_birds.grammar import PARTS
 
 
 @dataclass

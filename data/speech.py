@@ -20,8 +20,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from core.errors import UserError, suggest
 from data.packed import DamagedItem, DamagedItems, Packed, damage_line, fingerprint, open_or_pack
-from storage.errors import UserError, suggest
 
 SAMPLE_RATE = 16_000  # Hz
 FULL_SCALE = 32_768  # int16 value of 1.0

@@ -7,9 +7,9 @@ and FID, and prints the table of docs/ablations.md. Stopped, the same command go
 import sys
 from pathlib import Path
 
+from core.errors import run_cli
+from core.files import read_json
 from recipes.common import call, chosen, measure
-from storage.errors import run_cli
-from storage.files import read_json
 
 STEPS = 1000
 ROWS: dict[str, list[str]] = {

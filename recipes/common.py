@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from storage.errors import UserError, suggest
-from storage.files import write_atomically
+from core.errors import UserError, suggest
+from core.files import write_atomically
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

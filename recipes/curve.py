@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-import pictures
+from core.errors import Parser, UserError, run_cli
+from core.files import read_json, write_atomically, write_json
 from recipes.common import evaluate
-from storage.errors import Parser, UserError, run_cli
-from storage.files import read_json, write_atomically, write_json
+from visualization import grids as pictures
 
 AHEAD = (2, 5, 10)  # times the hours of the last painter
 

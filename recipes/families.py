@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from core.errors import Parser, UserError, run_cli
+from core.files import read_json, write_text
+from core.model_registry import DAMSM
 from recipes.common import call, chosen, measure, save
-from released import DAMSM
-from storage.errors import Parser, UserError, run_cli
-from storage.files import read_json, write_text
 
 PAINTED = "datasets/painted_birds"
 OUT = Path("results/families")
@@ -184,9 +184,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def draw(args: argparse.Namespace, models: dict[str, Path]) -> None:
     """The same test captions from the same noise, a column a family."""
-    import pictures
     from data.cub import load_birds
     from pipeline import load_painter
+    from visualization import grids as pictures
 
     birds = load_birds(args.data, "test", 64, args.data / "cache", "error")
     captions = [birds.captions[i][0] for i in range(0, len(birds), len(birds) // CAPTIONS)][:CAPTIONS]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from core.errors import UserError, run_cli
+from core.files import make_folder, write_atomically
 from data.prepare import ensure_spoken_captions, write_speech_lists
-from storage.errors import UserError, run_cli
-from storage.files import make_folder, write_atomically
 
 VOICES = ("awb", "kal16", "rms", "slt")
 CLIPS = 200

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-import pictures
+from core.errors import Parser, run_cli
+from core.files import make_folder
 from recipes.common import DOCS, save
-from storage.errors import Parser, run_cli
-from storage.files import make_folder
+from visualization import grids as pictures
 
 if TYPE_CHECKING:
-    from measured import Sample
+    from evaluation.pairs import Sample
     from pipeline import SpeechToImage
 
 CLIP = DOCS.parent / "samples" / "blue_bird.ogg"
@@ -61,7 +61,7 @@ def main() -> int:
 
 def world() -> Image.Image:
     """Rendered birds of unseen species, as they are drawn."""
-    from data import painted
+    from data.painted_birds import drawing as painted
 
     _, species = painted.species_list(0, 1, 24)
     page, _ = pictures.sheet(6 * painted.WIDTH, 4 * painted.HEIGHT)
@@ -73,7 +73,7 @@ def world() -> Image.Image:
 
 def changed_words(bird: "SpeechToImage") -> Image.Image:
     """One colour word changed along each row, everything else and the seed kept."""
-    from data.captions import swap_colour
+    from data.painted_birds.grammar import swap_colour
 
     rows = [
         [bird.paint(str(swap_colour(sentence, part, word)), [SEED]).images[-1][0].numpy() for word in WORDS]
@@ -88,10 +88,10 @@ def measured_pairs() -> "tuple[Sample, np.ndarray, np.ndarray, list[dict[str, st
     the captions name and what the classifier reads in the painted ones."""
     import torch
 
-    import evaluate
-    import judges
-    from data.captions import named_colours
-    from measured import collect, draw_sample, painted, rendered
+    from data.painted_birds.grammar import named_colours
+    from evaluation import command as evaluate
+    from evaluation import features as judges
+    from evaluation.pairs import collect, draw_sample, painted, rendered
 
     args: argparse.Namespace = evaluate.parser().parse(["--metric", "part_colours"])
     evaluate.check(args)

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-import evaluate
-import judges
-import measured
-import pictures
+from core.errors import Parser, UserError, run_cli
+from core.files import make_folder
+from core.model_registry import PAINTERS, REAL_DAMSM
+from evaluation import command as evaluate
+from evaluation import features as judges
+from evaluation import pairs as measured
 from recipes.common import DOCS, save
-from released import PAINTERS, REAL_DAMSM
-from storage.errors import Parser, UserError, run_cli
-from storage.files import make_folder
+from visualization import grids as pictures
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from measured import Sample
-    from t2i.damsm import Damsm
+    from evaluation.pairs import Sample
+    from t2i.encoders.damsm import Damsm
 
 SHOWN, SEEDS, NEAREST = 16, 8, 3
 LOOKED_AT = 13  # of the shown: a bird of two colours
@@ -47,7 +47,7 @@ def main() -> int:
     del given.attngan  # evaluate.py knows no such option
     import torch
 
-    from t2i.damsm import Damsm
+    from t2i.encoders.damsm import Damsm
 
     args = evaluate.parser().parse(["--metric", "fid", *(f"--{k}={v}" for k, v in vars(given).items())])
     evaluate.check(args)
@@ -83,7 +83,7 @@ def main() -> int:
 
 def scores(encoder: "Damsm", images: "Tensor", texts: list[str]) -> np.ndarray:
     """How well each picture (N, 3, s, s) fits its own text, (N,): the sum of DAMSM's word and sentence scores."""
-    from t2i.damsm import sentence_scores, word_scores
+    from t2i.encoders.damsm import sentence_scores, word_scores
 
     (regions, image), text, config = (
         encoder.encode_images(images),

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data.voices import synthesize
-from storage.errors import run_cli
-from storage.files import write_atomically
+from core.errors import run_cli
+from core.files import write_atomically
+from data.painted_birds.voices import synthesize
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 RATE = 16_000  # Hz

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from t2i.blocks import UpConv
-from t2i.trunks import fold_batch_norm
+from t2i.layers import UpConv
+from vision.backbones import fold_batch_norm
 
 
 def for_inference(generator: nn.Module) -> nn.Module:

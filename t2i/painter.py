@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from storage.model_folder import load_model, load_weights, save_model
-from t2i.char_cnn_rnn import (
+from core.model_folder import load_model, load_weights, save_model
+from t2i.encoders.char_cnn_rnn import (
     ALPHABET,
     CharCnnRnn,
     CharEncoder,
@@ -19,10 +19,10 @@ from t2i.char_cnn_rnn import (
     sentence_alone,
     unknown_characters,
 )
-from t2i.damsm import Damsm
-from t2i.families import build_config, family_name, family_of
-from t2i.given_sentences import GivenConfig, GivenSentences
-from t2i.text_encoder import TextEncoder, TextFeatures, encode_captions
+from t2i.encoders.damsm import Damsm
+from t2i.encoders.lstm import TextEncoder, TextFeatures, encode_captions
+from t2i.encoders.precomputed import GivenConfig, GivenSentences
+from t2i.families.registry import build_config, family_name, family_of
 from t2i.vocabulary import Vocabulary
 
 

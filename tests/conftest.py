@@ -48,10 +48,10 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few painted birds, spoken captions and an untrained DAMSM: painted_birds/, spoken_captions/, damsm/."""
     from dataclasses import asdict
 
+    from core.model_folder import save_model
     from data.cub import load_birds
     from data.prepare import ensure_painted_birds, ensure_spoken_captions
-    from storage.model_folder import save_model
-    from t2i.damsm import Damsm, DamsmConfig
+    from t2i.encoders.damsm import Damsm, DamsmConfig
     from t2i.vocabulary import Vocabulary
 
     folder = tmp_path_factory.mktemp("world")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from t2i.originals import Names, renamed
+from t2i.interop import Names, renamed
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 2e-4}  # of a tensor's largest value
 NETWORK = re.compile(r"(STAGE1_G|net[GDC])\.")  # that a key begins with where a file holds several

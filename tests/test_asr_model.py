@@ -13,7 +13,7 @@ from asr.decode import PrefixScorer, align, beam_search, greedy_attention, greed
 from asr.losses import attention_loss, ctc_loss, joint_loss
 from asr.model import ModelConfig, SpeechTransformer, subsampled
 from asr.tokenizer import BLANK, EDGE, CharacterTokenizer, normalise
-from storage.errors import UserError
+from core.errors import UserError
 
 TINY = ModelConfig(
     width=32, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=64, kernel=5, dropout=0.0

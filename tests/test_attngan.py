@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from storage.errors import UserError
-from t2i import blocks
-from t2i.attngan import (
+from core.errors import UserError
+from t2i import layers as blocks
+from t2i.encoders.damsm import Damsm, DamsmConfig
+from t2i.encoders.lstm import TextFeatures
+from t2i.families.attngan import (
     AttnGanConfig,
     Discriminator,
     Generator,
@@ -18,10 +20,8 @@ from t2i.attngan import (
     generator_loss,
     resolutions,
 )
-from t2i.blocks import JudgingConv, Painting, UpConv, matching_aware_penalty, shifted
-from t2i.damsm import Damsm, DamsmConfig
+from t2i.layers import JudgingConv, Painting, UpConv, matching_aware_penalty, shifted
 from t2i.painter import Painter, painter_of
-from t2i.text_encoder import TextFeatures
 from t2i.vocabulary import Vocabulary
 
 TEXTS = [

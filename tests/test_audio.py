@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from asr.audio import HOP, SAMPLE_RATE, WINDOW, LogMel, count_frames, load_audio, pad_samples, resample
-from storage.errors import UserError
+from core.errors import UserError
 
 FORMATS = [
     ("wav", "WAV", "PCM_16"),

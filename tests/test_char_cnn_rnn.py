@@ -10,13 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import train_encoder
+from core.errors import UserError
 from data.embeddings import read_embeddings, read_sentences
 from data.sampling import distinct_at, indices_at
-from storage.errors import UserError
-from t2i.attngan import AttnGanConfig
-from t2i.attngan import Generator as AttnGenerator
-from t2i.char_cnn_rnn import (
+from t2i.encoders.char_cnn_rnn import (
     ALPHABET,
     CHARACTERS,
     FORMS,
@@ -29,7 +26,10 @@ from t2i.char_cnn_rnn import (
     joint_embedding_loss,
     unknown_characters,
 )
-from t2i.encoders import load_encoder
+from t2i.encoders.registry import load_encoder
+from t2i.families.attngan import AttnGanConfig
+from t2i.families.attngan import Generator as AttnGenerator
+from training import encoder as train_encoder
 
 TEXTS = [
     "a red bird",

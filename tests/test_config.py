@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import UserError
+from core.errors import UserError
 from training.config import CONFIGS, load_config
 
 SCRIPTS = {
@@ -29,7 +29,7 @@ PREFIX = {
 
 
 def schema(script: str) -> type:
-    return getattr(importlib.import_module(script), SCRIPTS[script])
+    return getattr(importlib.import_module(script.replace("train_", "training.")), SCRIPTS[script])
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

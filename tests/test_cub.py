@@ -17,8 +17,8 @@ import pytest
 import torch
 from PIL import Image
 
+from core.errors import UserError
 from data.cub import crop_box, load_birds, read_captions
-from storage.errors import UserError
 
 CLASSES = ["001.Red_Bird", "002.Blue_Bird", "003.Green_Bird", "004.Grey_Bird"]
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from storage.errors import UserError
-from storage.model_folder import save_model
-from t2i.damsm import Damsm, DamsmConfig, damsm_loss, matching_loss, word_scores
-from t2i.text_encoder import SENTENCES, TextEncoder, TextFeatures, encode_captions, pad_captions
+from core.errors import UserError
+from core.model_folder import save_model
+from t2i.encoders.damsm import Damsm, DamsmConfig, damsm_loss, matching_loss, word_scores
+from t2i.encoders.lstm import SENTENCES, TextEncoder, TextFeatures, encode_captions, pad_captions
 from t2i.vocabulary import Vocabulary, tokens
 
 CAPTIONS = [[1, 2, 3, 4, 5, 6, 7], [3, 1], [9, 8, 7, 6]]

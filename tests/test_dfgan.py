@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from golden import DTYPES, Golden, probe
 from torch import Tensor, nn
 
-from storage.errors import UserError
-from t2i.blocks import Painting
-from t2i.damsm import Damsm, DamsmConfig
-from t2i.dfgan import (
+from core.errors import UserError
+from t2i.encoders.damsm import Damsm, DamsmConfig
+from t2i.encoders.lstm import TextEncoder, TextFeatures, pad_captions
+from t2i.families.dfgan import (
     DfGanConfig,
     DownBlock,
     Fusion,
@@ -23,9 +23,9 @@ from t2i.dfgan import (
     generator_loss,
     resolutions,
 )
-from t2i.originals import names_of, renamed
+from t2i.interop import names_of, renamed
+from t2i.layers import Painting
 from t2i.painter import draw_noise
-from t2i.text_encoder import TextEncoder, TextFeatures, pad_captions
 from t2i.vocabulary import Vocabulary
 
 NAMES = names_of(DfGanConfig())

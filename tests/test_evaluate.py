@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-import evaluate
 from asr.model import ModelConfig, SpeechTransformer
 from asr.recognizer import Recognizer
 from asr.tokenizer import CharacterTokenizer
-from data.captions import COLOURS, PARTS
-from storage.errors import UserError
-from storage.model_folder import save_model
-from t2i.attngan import AttnGanConfig, Generator
-from t2i.damsm import Damsm
-from t2i.feature_networks import load_feature_network
+from core.errors import UserError
+from core.model_folder import save_model
+from data.painted_birds.grammar import COLOURS, PARTS
+from evaluation import command as evaluate
+from evaluation.part_classifier import PartClassifier, PartClassifierConfig
+from t2i.encoders.damsm import Damsm
+from t2i.families.attngan import AttnGanConfig, Generator
 from t2i.painter import painter_of
-from t2i.part_classifier import PartClassifier, PartClassifierConfig
+from vision.feature_networks import load_feature_network
 
 
 @pytest.fixture(scope="module")

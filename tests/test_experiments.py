@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import train_encoder
-import train_gan
-from t2i.encoders import build_encoder
-from t2i.families import family_of
+from t2i.encoders.registry import build_encoder
+from t2i.families.registry import family_of
 from t2i.painter import Painter
+from training import encoder as train_encoder
+from training import gan as train_gan
 from training.config import CONFIGS, load_config
 
 D_OF_ATTNGAN = (6_313_730, 19_424_002, 71_858_946)  # 64, 128, 256 px

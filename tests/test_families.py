@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-import evaluate
-import train_gan
+from core.errors import UserError
+from core.model_folder import load_discriminators, save_discriminators, save_model
+from evaluation import command as evaluate
 from pipeline import load_painter
-from storage.errors import UserError
-from storage.model_folder import load_discriminators, save_discriminators, save_model
-from t2i.char_cnn_rnn import CharEncoder, CharEncoderConfig
-from t2i.encoders import load_encoder
-from t2i.families import FAMILIES, build_config, family_name, family_of
+from t2i.encoders.char_cnn_rnn import CharEncoder, CharEncoderConfig
+from t2i.encoders.registry import load_encoder
+from t2i.families.registry import FAMILIES, build_config, family_name, family_of
 from t2i.painter import Painter, painter_of
-from t2i.trunks import Trunk
+from training import gan as train_gan
+from vision.backbones import Trunk
 
 SMALL = {
     "attngan": ["gan.stages=1", "gan.width=4", "gan.discriminator_width=4"],
@@ -252,7 +252,7 @@ def test_a_family_paints_given_captions(tiny_world, tmp_path, monkeypatch, capsy
 def test_a_family_is_the_file_of_its_configuration():
     for name, kind in FAMILIES.items():
         config = build_config(name, {})
-        assert type(config) is kind and family_of(config).__name__ == f"t2i.{name}"
+        assert type(config) is kind and family_of(config).__name__ == f"t2i.families.{name}"
         for export in (
             "Generator",
             "resolutions",

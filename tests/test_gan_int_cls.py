@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from storage.errors import UserError
-from t2i.blocks import Painting
-from t2i.gan_int_cls import (
+from core.errors import UserError
+from t2i.encoders.lstm import TextFeatures
+from t2i.families.gan_int_cls import (
     GanIntClsConfig,
     Generator,
     build_discriminators,
@@ -19,8 +19,8 @@ from t2i.gan_int_cls import (
     resolutions,
     with_means,
 )
+from t2i.layers import Painting
 from t2i.painter import draw_noise
-from t2i.text_encoder import TextFeatures
 
 
 @pytest.fixture(autouse=True)

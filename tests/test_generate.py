@@ -13,18 +13,18 @@ import soundfile
 import torch
 from PIL import Image
 
-import generate
-import pictures
 import pipeline
-import released
+from app import terminal as generate
 from asr.model import ModelConfig, SpeechTransformer
 from asr.recognizer import Recognizer, Transcript, Word
 from asr.tokenizer import CharacterTokenizer
-from storage.errors import UserError
-from t2i.attngan import AttnGanConfig, Generator
-from t2i.damsm import Damsm, DamsmConfig
+from core import model_registry as released
+from core.errors import UserError
+from t2i.encoders.damsm import Damsm, DamsmConfig
+from t2i.families.attngan import AttnGanConfig, Generator
 from t2i.painter import painter_of
 from t2i.vocabulary import Vocabulary
+from visualization import grids as pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 SENTENCE = "this bird has a red crown and black wings"

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from metrics.colour_edits import colour_edits
+from metrics.coverage import manifold
 from metrics.error_rates import character_error_rate, normalise, word_error_rate
-from metrics.frechet import frechet_distance
+from metrics.fid import frechet_distance
 from metrics.inception_score import inception_score
-from metrics.kernel import kernel_distance, squared_mmd
+from metrics.kid import kernel_distance, squared_mmd
 from metrics.linear_classifier import fit
-from metrics.manifold import manifold
 from metrics.part_colours import part_colour_accuracy
 from metrics.r_precision import r_precision
 from metrics.retrieval import retrieval

@@ -9,12 +9,9 @@ import torch
 from golden import DTYPES, Golden, probe
 from torch import Tensor, nn
 
-import convert
-from storage.errors import UserError
-from t2i import attngan
-from t2i.attngan import AttnGanConfig, Generator, build_discriminators
-from t2i.blocks import Painting, kl_divergence
-from t2i.damsm import (
+from app import convert
+from core.errors import UserError
+from t2i.encoders.damsm import (
     Damsm,
     DamsmConfig,
     attend_regions,
@@ -23,14 +20,17 @@ from t2i.damsm import (
     sentence_scores,
     word_scores,
 )
-from t2i.dfgan import DfGanConfig
-from t2i.families import family_of
-from t2i.image_encoder import InceptionImageEncoder, load_inception
-from t2i.originals import encoder_names, names_of, networks_of, renamed
+from t2i.encoders.image import InceptionImageEncoder, load_inception
+from t2i.encoders.lstm import TextEncoder, TextFeatures
+from t2i.families import attngan
+from t2i.families.attngan import AttnGanConfig, Generator, build_discriminators
+from t2i.families.dfgan import DfGanConfig
+from t2i.families.registry import family_of
+from t2i.families.stackgan import StackGanConfig
+from t2i.families.stackgan_v2 import StackGanV2Config
+from t2i.interop import encoder_names, names_of, networks_of, renamed
+from t2i.layers import Painting, kl_divergence
 from t2i.painter import Painter
-from t2i.stackgan import StackGanConfig
-from t2i.stackgan_v2 import StackGanV2Config
-from t2i.text_encoder import TextEncoder, TextFeatures
 from t2i.vocabulary import Vocabulary
 
 MODES = pytest.mark.parametrize("mode", ["train", "eval"])

@@ -15,8 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from data import painted, prepare
-from data.captions import (
+from core.errors import UserError
+from data import prepare
+from data.cub import load_birds
+from data.painted_birds import drawing as painted
+from data.painted_birds.grammar import (
     BILLS,
     COLOURS,
     MAX_WORDS,
@@ -30,10 +33,8 @@ from data.captions import (
     write_captions,
     wrong_colours,
 )
-from data.cub import load_birds
 from data.pickles import load_pickle
 from data.sampling import bird_batch
-from storage.errors import UserError
 
 SMALL = {"train_species": 3, "train_pictures": 2, "test_species": 2, "test_pictures": 2}
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-import train_gan
-from storage.errors import UserError
+from core.errors import UserError
+from training import gan as train_gan
 from training.sweep import combinations
 
 FAMILIES = {  # BatchNorm everywhere and DAMSM; the gradient penalty, which is differentiated twice; a frozen Stage I

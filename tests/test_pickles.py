@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.cub import read_captions_pickle
 from data.pickles import load_pickle
-from storage.errors import UserError
 
 
 class Runs:

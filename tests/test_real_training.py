@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from t2i.damsm import Damsm
+from t2i.encoders.damsm import Damsm
 from t2i.painter import Painter
 
 
 def test_the_encoder_and_the_generator_train_on_real_birds(
     real_birds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import train_encoder
-    import train_gan
+    from training import encoder as train_encoder
+    from training import gan as train_gan
 
     shared = [
         "data=cub", f"data.root={real_birds}", f"data.cache={tmp_path / 'cache'}", f"run.root={tmp_path}",

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pictures
+from core.errors import UserError
 from recipes import curve, families
 from recipes.common import chosen
-from storage.errors import UserError
+from visualization import grids as pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -15,8 +15,8 @@ from asr.losses import joint_loss
 from asr.model import ModelConfig, SpeechTransformer
 from asr.recognizer import Recognizer
 from asr.tokenizer import CharacterTokenizer
-from storage.errors import UserError
-from storage.files import read_json, write_json
+from core.errors import UserError
+from core.files import read_json, write_json
 
 RATE = 16_000
 TEXTS = ("a red bird", "blue wings")
@@ -189,7 +189,7 @@ def log_and_die(self, step, **values):
     if step == 4:
         os.kill(os.getpid(), signal.SIGKILL)
 training.run.Run.log = log_and_die
-import train_asr
+from training import asr as train_asr
 train_asr.main()
 """
 
@@ -199,7 +199,7 @@ def measurements(run) -> list[dict]:
 
 
 def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch):
-    import train_asr
+    from training import asr as train_asr
 
     overrides = make_set(tmp_path / "LJ")
     monkeypatch.setattr(sys, "argv", ["train_asr.py", *overrides, "run.name=whole"])
@@ -231,7 +231,7 @@ def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch):
 
 
 def test_real_sets_train_two_steps(tmp_path, realdata, monkeypatch):
-    import train_asr
+    from training import asr as train_asr
 
     speech = realdata / "speech"
     sets = {

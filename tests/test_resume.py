@@ -13,7 +13,7 @@ import pytest
 import torch
 from torchvision.models import squeezenet1_1
 
-from storage.files import read_json
+from core.files import read_json
 from training.schedule import linear_end
 
 STEPS, SAVED = 12, 4

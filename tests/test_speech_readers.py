@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.errors import UserError
 from data.speech import chapter_split, load_speech
-from storage.errors import UserError
 
 
 def tone(seconds: float, rate: int, hertz: float = 440.0) -> np.ndarray:

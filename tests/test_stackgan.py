@@ -7,13 +7,13 @@ import torch
 from golden import DTYPES, Golden, probe
 from torch import Tensor, nn
 
-from storage.errors import UserError
-from t2i import stackgan, stackgan_v2
-from t2i.blocks import Painting
-from t2i.originals import names_of
-from t2i.stackgan import StackGanConfig
-from t2i.stackgan_v2 import StackGanV2Config
-from t2i.text_encoder import TextFeatures
+from core.errors import UserError
+from t2i.encoders.lstm import TextFeatures
+from t2i.families import stackgan, stackgan_v2
+from t2i.families.stackgan import StackGanConfig
+from t2i.families.stackgan_v2 import StackGanV2Config
+from t2i.interop import names_of
+from t2i.layers import Painting
 
 TINY = dict(width=4, discriminator_width=2, embedding=16, condition=6, noise=5, residual_blocks=1)
 FAMILIES = {

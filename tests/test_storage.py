@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from storage.errors import UserError, run_cli, suggest
-from storage.files import write_atomically, write_json, write_text
-from storage.model_folder import load_model, load_weights, save_model
+from core.errors import UserError, run_cli, suggest
+from core.files import write_atomically, write_json, write_text
+from core.model_folder import load_model, load_weights, save_model
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path):
@@ -35,8 +35,8 @@ def test_a_full_disk_spares_the_previous_checkpoint(tmp_path: Path, root: Path):
     program = f"""
 import io, resource, signal, sys, torch
 sys.path.insert(0, {str(root)!r})
-from storage.errors import UserError
-from storage.files import write_bytes
+from core.errors import UserError
+from core.files import write_bytes
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = {str(tmp_path / "checkpoint.pt")!r}
 def save(state):

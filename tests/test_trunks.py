@@ -9,16 +9,22 @@ import torch
 import torchvision
 from torch import Tensor
 
-import train_encoder
-import train_gan
-from storage.errors import UserError
-from t2i.attngan import AttnGanConfig
-from t2i.damsm import Damsm
-from t2i.families import family_of
-from t2i.image_encoder import PretrainedImageEncoder
-from t2i.projected import ProjectedConfig, build_discriminators, cut_out, discriminator_loss, generator_loss
-from t2i.text_encoder import TextFeatures
-from t2i.trunks import TAPS, Trunk, imagenet_normalised
+from core.errors import UserError
+from t2i.encoders.damsm import Damsm
+from t2i.encoders.image import PretrainedImageEncoder
+from t2i.encoders.lstm import TextFeatures
+from t2i.families.attngan import AttnGanConfig
+from t2i.families.projected import (
+    ProjectedConfig,
+    build_discriminators,
+    cut_out,
+    discriminator_loss,
+    generator_loss,
+)
+from t2i.families.registry import family_of
+from training import encoder as train_encoder
+from training import gan as train_gan
+from vision.backbones import TAPS, Trunk, imagenet_normalised
 
 networks = pytest.mark.parametrize("name", TAPS)
 
@@ -165,7 +171,7 @@ def test_every_scale_is_judged(name: str, size: int):
 
 
 def test_the_look_stays_and_the_generator_learns_from_it():
-    from t2i.projected import Generator
+    from t2i.families.projected import Generator
 
     torch.manual_seed(0)
     config = small()

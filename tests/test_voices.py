@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from data import painted, prepare, voices
-from data.captions import Marks, named_colours
+from core.errors import UserError
+from data import prepare
+from data.painted_birds import drawing as painted
+from data.painted_birds import voices
+from data.painted_birds.grammar import Marks, named_colours
 from data.speech import load_speech
-from storage.errors import UserError
 
 SMALL = {"train_species": 20, "test_species": 10, "train": 6, "val": 2, "test": 3, "test_voices": 3}
 
@@ -49,7 +51,7 @@ def test_an_unknown_voice_is_named(voice):
 
 SPEAK_ALL = """
 import hashlib, json, sys
-from data import voices
+from data.painted_birds import voices
 names = list(voices.TRAIN_VOICES + voices.TEST_VOICES)
 order = names[::-1] if sys.argv[1] == "backwards" else names
 sums = {}

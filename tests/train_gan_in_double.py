@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import train_gan
+from training import gan as train_gan
 
 torch.set_default_dtype(torch.float64)
 open_encoder, draw = train_gan.open_encoder, train_gan.draw

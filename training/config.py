@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from storage.errors import UserError, suggest
+from core.errors import UserError, suggest
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class RunConfig:
     log_every: int = 20  # steps between lines of metrics.jsonl
     save_every: int = 200  # steps between checkpoints
     sample_every: int = 500  # steps between samples or validations, 0 for none
-    precision: str = "bf16"  # bf16 or fp32
+    precision: str = "auto"  # bf16 where the device is fast at it, else fp32; or one of these
     device: str = "auto"
     threads: int = 0  # CPU threads, 0 for one a core
 

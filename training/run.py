@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from storage.errors import UserError
-from storage.files import make_folder, read_json, write_atomically, write_text, write_torch
+from core.errors import UserError
+from core.files import make_folder, read_json, write_atomically, write_text, write_torch
+from core.runtime import code_revision
 from training.config import RunConfig, as_dict, differences, with_defaults
-from training.runtime import code_revision
 
 # What may change between a run and its continuation without changing what it computes
 FREE_KEYS = (

@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from storage.errors import UserError
+from core.errors import UserError
 
 
 def combinations(words: Sequence[str]) -> list[tuple[list[str], str]]:

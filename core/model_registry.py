@@ -1,0 +1,28 @@
+"""Which models are released, where they lie, and what a model folder is called. Imports nothing heavy."""
+
+from pathlib import Path
+
+RECOGNIZER = Path("weights/painted-recognizer")
+DAMSM = Path("weights/painted-damsm")
+REAL_DAMSM = Path("weights/real-damsm")
+PARTS = Path("weights/painted-parts")
+PAINTERS = {"painted": Path("weights/painted-attngan"), "real": Path("weights/real-projected")}
+PAINTER = PAINTERS["painted"]
+
+
+def find_folder(folder: Path | str) -> Path:
+    """`folder` as it is given; where it is not here, the released painter of that name, or the one beside this file."""
+    folder = Path(folder)
+    if folder.exists():
+        return folder
+    folder = PAINTERS.get(str(folder), folder)
+    beside = Path(__file__).resolve().parents[1] / folder
+    return beside if beside.exists() else folder
+
+
+def model_name(folder: Path) -> str:
+    """ "painted-attngan" of weights/painted-attngan, "cub" of runs/cub/model, "cub-001000" of runs/cub/kept/001000."""
+    folder = folder.resolve()
+    if folder.parent.name == "kept":
+        return f"{folder.parent.parent.name}-{folder.name}"
+    return folder.parent.name if folder.name == "model" else folder.name

@@ -1,0 +1,1 @@
+"""The painted birds: species, drawing, captions, voices."""

@@ -1,0 +1,284 @@
+"""DF-GAN (Tao et al., CVPR 2022): one generator and one discriminator, the text fused in at every scale.
+
+The file reads downward: configuration, generator, discriminator, losses. The
+networks are those of the authors' released code, which is simpler than the paper's. Where it differs from that
+code: what acts on every pixel alone is done before a picture is enlarged and after it is reduced, which gives the
+same for a quarter of the work; the discriminator's weights take no gradient in the generator's step; the penalty
+can be left out of some steps, all judged pictures can be shifted, and DAMSM can be added to the loss.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.errors import UserError
+from core.precision import at_least_float32
+from t2i.encoders.damsm import Damsm
+from t2i.encoders.lstm import TextFeatures
+from t2i.layers import Painting, UpConv, damsm_term, hinge_of_pairs, matching_aware_penalty, shifted, tiled
+
+
+@dataclass
+class DfGanConfig:
+    size: int = 256  # side of the picture, px: 32, 64, 128, 256 or 512
+    width: int = 32  # channels of the generator at the full side, doubled at every halving
+    most: int = 8  # up to so many times
+    # side of the smaller painter whose layers it starts from, px; 0 for none. They fit where `width` is halved and
+    # `most` doubled for every doubling of the side; one that has grown does not grow again
+    grown_from: int = 0
+    discriminator_width: int = 32  # channels of the discriminator at the full side; up to 8 times as many
+    embedding: int = 256  # E, set by the text encoder
+    noise: int = 100  # Z
+    penalty_weight: float = 2.0  # k, of the matching-aware gradient penalty
+    penalty_power: float = 6.0  # p, of the gradient's norm
+    penalty_every: int = 1  # steps from one penalty to the next
+    damsm_weight: float = 0.0  # on the word and the sentence loss alike; the paper has neither
+    shift: float = 0.0  # most shift of all pictures that are judged, as a share of the side; 0 is the paper's
+
+    condition: ClassVar[int] = 0  # C: there is no conditioning augmentation, so nothing is drawn for it
+
+    def __post_init__(self) -> None:
+        sizes = (32, 64, 128, 256, 512)
+        if self.size not in sizes:
+            known = ", ".join(map(str, sizes))
+            raise UserError(f'size="{self.size}" is unknown; choose one of {known}')
+        require_smaller(self.grown_from, self.size, sizes)
+        for name, least in (
+            ("width", 1),
+            ("most", 1),
+            ("discriminator_width", 1),
+            ("embedding", 1),
+            ("noise", 1),
+            ("penalty_weight", 0),
+            ("penalty_power", 2),  # below 2 the gradient of the penalty has no bound near 0
+            ("penalty_every", 1),
+            ("damsm_weight", 0),
+            ("shift", 0),
+        ):
+            if getattr(self, name) < least:
+                raise UserError(f"{name}={getattr(self, name)} is too small; give {least} or more")
+
+
+def require_smaller(grown_from: int, size: int, sizes: tuple[int, ...]) -> None:
+    """Raises UserError where `grown_from` is neither 0 nor one of `sizes` below `size`."""
+    if grown_from and (grown_from not in sizes or grown_from >= size):
+        raise UserError(f"grown_from={grown_from} must be a side below size={size}: 0 for none, "
+                        f"or one of {', '.join(str(s) for s in sizes if s < size)}")  # fmt: skip
+
+
+def resolutions(config: DfGanConfig) -> list[int]:
+    """The side of every stage's picture, px: there is one stage."""
+    return [config.size]
+
+
+def _widths(width: int, size: int, most: int = 8) -> list[int]:
+    """Channels from the picture's side down to 4 x 4: doubled at every halving, up to `most` times `width`."""
+    return [width * min(2**i, most) for i in range((size // 4).bit_length())]
+
+
+# ---- generator ----
+
+
+class Affine(nn.Module):
+    """Scales and shifts every channel as the condition says; at first the identity."""
+
+    def __init__(self, condition: int, channels: int):
+        super().__init__()
+        self.gamma = _two_layers(condition, channels, start=1.0)
+        self.beta = _two_layers(condition, channels, start=0.0)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, n, H, W), condition (B, Z + E) -> (B, n, H, W)."""
+        gamma, beta = self.gamma(condition), self.beta(condition)  # (B, n)
+        return gamma[:, :, None, None] * x + beta[:, :, None, None]
+
+
+def _two_layers(inputs: int, outputs: int, start: float) -> nn.Sequential:
+    """(B, inputs) -> (B, outputs), `start` for every input until it has learnt."""
+    last = nn.Linear(outputs, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, start)
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU(), last)
+
+
+class Fusion(nn.Module):
+    """The text fused into a hidden picture by two affine maps (section "Efficient Text-Image Fusion", DFBlock)."""
+
+    def __init__(self, condition: int, channels: int):
+        super().__init__()
+        self.affines = nn.ModuleList([Affine(condition, channels) for _ in range(2)])
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, n, H, W), condition (B, Z + E) -> (B, n, H, W)."""
+        for affine in self.affines:
+            x = F.leaky_relu(affine(x, condition), 0.2)
+        return x
+
+
+class UpBlock(nn.Module):
+    """Doubles the side; the text is fused in before each of its two convolutions (UPBlock)."""
+
+    def __init__(self, condition: int, inputs: int, outputs: int):
+        super().__init__()
+        self.fuse1 = Fusion(condition, inputs)
+        self.up = UpConv(inputs, outputs, bias=True)
+        self.fuse2 = Fusion(condition, outputs)
+        self.convolve = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B, inputs, H, W), condition (B, Z + E) -> (B, outputs, 2H, 2W)."""
+        # the original enlarges first; fusion and the shortcut see every pixel alone, so they may come before
+        hidden = self.up(self.fuse1(x, condition))  # (B, outputs, 2H, 2W)
+        hidden = self.convolve(self.fuse2(hidden, condition))
+        return hidden + F.interpolate(self.shortcut(x), scale_factor=2)
+
+
+class Generator(nn.Module):
+    """Noise and sentence to the picture at once (section "One-Stage Text-to-Image Backbone").
+
+    One grown from a smaller painter keeps its layers under their names and adds blocks that see more closely, whose
+    detail is added to the smaller picture, enlarged (as StyleGAN2 does at every side, Karras et al. 2020, section 4.1).
+    Untrained they add nothing, so a training goes on where that painter's ended.
+    """
+
+    def __init__(self, config: DfGanConfig):
+        super().__init__()
+        self.config = config
+        widths = _widths(config.width, config.size, config.most)[::-1]  # from 4 x 4 up
+        condition = config.noise + config.embedding
+        self.project = nn.Linear(config.noise, widths[0] * 4 * 4)
+        self.blocks = nn.ModuleList(
+            [UpBlock(condition, i, o) for i, o in zip(widths, widths[1:], strict=False)]
+        )
+        self.first_side = config.grown_from or config.size  # of the picture that to_image gives, px
+        self.to_image = nn.Conv2d(widths[(self.first_side // 4).bit_length() - 1], 3, 3, padding=1)
+        if config.grown_from:
+            self.to_detail = nn.Conv2d(widths[-1], 3, 3, padding=1)
+            nn.init.zeros_(self.to_detail.weight)
+            nn.init.zeros_(self.to_detail.bias)  # type: ignore[arg-type]
+
+    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
+        """noise (B, Z) from N(0, 1) and the text, of which the sentence alone is heard -> Painting.
+
+        `epsilon` (B, 0) is there because other families take it. The painting has one picture, no attention, and
+        `mean` and `log_var` of no width.
+        """
+        condition = torch.cat([noise, text.sentence], dim=1)  # (B, Z + E)
+        hidden = self.project(noise).unflatten(1, (-1, 4, 4))  # (B, 8n, 4, 4)
+        for block in self.blocks:
+            hidden = block(hidden, condition)
+            if hidden.shape[-1] == self.first_side:
+                image = at_least_float32(self.to_image(F.leaky_relu(hidden, 0.2)))
+        if self.config.grown_from:
+            detail = at_least_float32(self.to_detail(F.leaky_relu(hidden, 0.2)))
+            image = F.interpolate(image, detail.shape[-2:], mode="bilinear") + detail
+        image = torch.tanh(image)  # (B, 3, s, s)
+        nothing = noise.new_zeros(len(noise), 0)
+        return Painting((image,), (), nothing, nothing)
+
+
+# ---- discriminator ----
+
+
+class DownBlock(nn.Module):
+    """Halves the side: (B, inputs, H, W) -> (B, outputs, H/2, W/2). The residual is added from nothing on."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.LeakyReLU(0.2),
+        )  # fmt: skip
+        # idle where the width stays, in the original too: it is here so that their weights fit ours one to one
+        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+        self.scale = nn.Parameter(torch.zeros(1))
+        self.widens = inputs != outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        small = F.avg_pool2d(x, 2)  # the original pools after the shortcut: the same, at four times the work
+        small = self.shortcut(small) if self.widens else small
+        residual = self.residual(x)
+        return small + self.scale.to(residual.dtype) * residual
+
+
+class Discriminator(nn.Module):
+    """Judges a picture and its sentence together, in one answer (section "Target-Aware Discriminator")."""
+
+    def __init__(self, config: DfGanConfig):
+        super().__init__()
+        widths = _widths(config.discriminator_width, config.size)
+        n = widths[-1]
+        self.from_image = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList([DownBlock(i, o) for i, o in zip(widths, widths[1:], strict=False)])
+        self.joint = nn.Conv2d(n + config.embedding, n // 4, 3, padding=1, bias=False)
+        self.conditional = nn.Conv2d(n // 4, 1, 4, bias=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, 3, s, s) -> (B, 8d, 4, 4)."""
+        hidden = self.from_image(images)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return hidden
+
+    def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) of being a real picture of the sentence (B, E)."""
+        hidden = F.leaky_relu(self.joint(torch.cat([features, tiled(sentence, features)], dim=1)), 0.2)
+        return at_least_float32(self.conditional(hidden).flatten())
+
+
+def build_discriminators(config: DfGanConfig) -> nn.ModuleList:
+    """The one discriminator, in a list as of every family."""
+    return nn.ModuleList([Discriminator(config)])
+
+
+# ---- losses ----
+
+
+def discriminator_loss(
+    discriminators: nn.ModuleList,
+    real: tuple[Tensor, ...],
+    painting: Painting,
+    text: TextFeatures,
+    config: DfGanConfig,
+    step: int,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Hinge loss of real, painted and mismatched pairs, and the penalty (section "Target-Aware Discriminator").
+
+    real: one (B, 3, s, s), with B > 1. Every `penalty_every` steps the gradient penalty is added.
+    """
+    (D,), (real_images,), (fake_images,) = discriminators, real, painting.images
+    real_images = shifted(real_images, config.shift)
+    sentence = text.sentence[: len(real_images)]
+    of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))
+    is_real, is_fake, mismatched = hinge_of_pairs(D, of_real, of_fake, sentence)
+    loss, logs = is_real + (is_fake + mismatched) / 2, {}
+    if config.penalty_weight > 0 and step % config.penalty_every == 0:
+        penalty = matching_aware_penalty(D, real_images, sentence, config.penalty_power)
+        logs[f"penalty_{config.size}"] = penalty
+        loss = loss + config.penalty_weight * penalty
+    return loss, logs | {f"d_{config.size}": loss}
+
+
+def generator_loss(
+    discriminators: nn.ModuleList,
+    painting: Painting,
+    text: TextFeatures,
+    class_ids: Tensor,
+    damsm: Damsm | None,
+    config: DfGanConfig,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Hinge loss of the painted pairs, and DAMSM where it has a weight.
+
+    text: the B captions painted, and any number more that describe none of the pictures, for DAMSM to tell apart.
+    The discriminator's weights must not require gradients here (the trainer sees to it).
+    """
+    (D,), (images,) = discriminators, painting.images
+    features = D.features(shifted(images, config.shift))
+    adversarial = -D.judge_pair(features, text.sentence[: len(class_ids)]).mean()
+    judged = shifted(images, config.shift)
+    matching, matching_logs = damsm_term(damsm, judged, text, class_ids, config.damsm_weight)
+    return adversarial + matching, {"g": adversarial} | matching_logs

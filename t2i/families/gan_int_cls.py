@@ -1,0 +1,231 @@
+"""GAN-INT-CLS (Reed et al., ICML 2016): one 64 px picture from noise and a sentence feature.
+
+CLS: the discriminator also learns from real pictures with sentences that describe others (Algorithm 1). INT: the
+generator also learns from means of two sentences, of which no real picture exists (Eq. (5) with beta = 1/2). For INT
+a generator in train mode paints half a batch more, the pictures of those means, after the B pictures asked for; the
+discriminator's loss leaves them out, the generator's knows what they show. In eval mode there are none of them.
+
+The file reads downward: configuration, blocks, generator, discriminators, losses. Where it differs from the
+authors' code: convolutions have no biases (theirs are zeroed before every step); the discriminator's third convolution
+has its activation, as in the paper and in their script without INT; mismatched is the neighbour's sentence in the
+batch, which may happen to be of the same class; both networks' steps share one painted batch and its noise.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.errors import UserError
+from core.precision import at_least_float32
+from t2i.encoders.damsm import Damsm
+from t2i.encoders.lstm import TextFeatures
+from t2i.layers import Painting, says, tiled
+
+
+@dataclass
+class GanIntClsConfig:
+    width: int = 128  # g, channels of the generator's last hidden picture
+    discriminator_width: int = 64  # d, channels of the discriminator's first convolution
+    embedding: int = 1024  # E, set by the text encoder
+    text_width: int = 128  # to which both networks reduce the sentence
+    noise: int = 100  # Z
+    interpolate: float = 1.0  # weight of the pictures of two sentences' mean; 0 for GAN-CLS
+    mismatched: float = 0.5  # share of mismatched pairs in what D must refuse; 0 for GAN-INT
+    condition: ClassVar[int] = 0  # C: there is no conditioning augmentation
+
+    def __post_init__(self) -> None:
+        for name in ("width", "discriminator_width", "embedding", "text_width", "noise"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)} is too small; it must be at least 1")
+        if self.interpolate < 0:
+            raise UserError(f"interpolate={self.interpolate} is negative; a weight must be at least 0")
+        if not 0 <= self.mismatched < 1:
+            raise UserError(f"mismatched={self.mismatched} is no share; it must be at least 0 and below 1")
+
+
+def resolutions(config: GanIntClsConfig) -> list[int]:
+    """The side of every stage's picture, px."""
+    return [64]
+
+
+# ---- blocks ----
+
+
+class Bottleneck(nn.Module):
+    """x plus three convolutions through a quarter of its channels: (B, n, H, W) -> (B, n, H, W)."""
+
+    def __init__(self, channels: int, slope: float):
+        """slope: of the leaky ReLU for negative values, 0 for a plain ReLU."""
+        super().__init__()
+        n, quarter = channels, channels // 4
+        self.branch = nn.Sequential(
+            nn.Conv2d(n, quarter, 1, bias=False), nn.BatchNorm2d(quarter), nn.LeakyReLU(slope),
+            nn.Conv2d(quarter, quarter, 3, 1, 1, bias=False), nn.BatchNorm2d(quarter), nn.LeakyReLU(slope),
+            nn.Conv2d(quarter, n, 3, 1, 1, bias=False), nn.BatchNorm2d(n),
+        )  # fmt: skip
+        self.activation = nn.LeakyReLU(slope)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x + self.branch(x))
+
+
+def _doubled(inputs: int, outputs: int) -> list[nn.Module]:
+    """(B, inputs, H, W) -> (B, outputs, 2H, 2W), normed."""
+    return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs)]
+
+
+def _halved(inputs: int, outputs: int) -> list[nn.Module]:
+    """(B, inputs, H, W) -> (B, outputs, H/2, W/2), normed."""
+    return [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs)]
+
+
+def with_means(sentence: Tensor) -> Tensor:
+    """B rows, then the means of row i and row i + B//2: (B, N) -> (B + B//2, N); Eq. (5) with beta = 1/2.
+
+    The halves of a batch are in random order, so that each mean is one of two sentences drawn at random.
+    """
+    half = len(sentence) // 2
+    return torch.cat([sentence, (sentence[:half] + sentence[half : 2 * half]) / 2])
+
+
+# ---- generator ----
+
+
+class Generator(nn.Module):
+    """Section 4.1, with residual blocks at 4 x 4 and 8 x 8 as in the authors' code."""
+
+    def __init__(self, config: GanIntClsConfig):
+        super().__init__()
+        self.config = config
+        g = config.width
+        self.read = nn.Sequential(nn.Linear(config.embedding, config.text_width), nn.LeakyReLU(0.2))
+        self.paint = nn.Sequential(
+            nn.ConvTranspose2d(config.noise + config.text_width, 8 * g, 4, bias=False), nn.BatchNorm2d(8 * g),
+            Bottleneck(8 * g, 0.0),
+            *_doubled(8 * g, 4 * g), Bottleneck(4 * g, 0.0),
+            *_doubled(4 * g, 2 * g), nn.ReLU(),
+            *_doubled(2 * g, g), nn.ReLU(),
+            nn.ConvTranspose2d(g, 3, 4, 2, 1, bias=False),
+        )  # fmt: skip
+        self.apply(_initialise)
+
+    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
+        """noise (B, Z) from N(0, 1), epsilon (B, 0), unused, and the text -> Painting of one stage.
+
+        In train mode, with an `interpolate` above 0, the pictures of `with_means(text.sentence)`: B + B//2 of them.
+        """
+        sentence = text.sentence
+        mean, log_var = noise.new_zeros(2, len(noise), 0)  # (B, 0): nothing is augmented
+        if self.training and self.config.interpolate > 0:
+            # noise of their own would teach the same; a forward pass here draws nothing by itself
+            sentence, noise = with_means(sentence), torch.cat([noise, noise[: len(noise) // 2]])
+        code = self.read(sentence)  # (B, text_width)
+        hidden = torch.cat([noise.to(code.dtype), code], dim=1)[:, :, None, None]
+        images = torch.tanh(at_least_float32(self.paint(hidden)))  # (B, 3, 64, 64)
+        return Painting((images,), (), mean, log_var)
+
+
+# ---- discriminators ----
+
+
+class Discriminator(nn.Module):
+    """Judges whether a 64 px picture is a real one of the sentence (section 4.1)."""
+
+    def __init__(self, config: GanIntClsConfig):
+        super().__init__()
+        d = config.discriminator_width
+        self.trunk = nn.Sequential(
+            nn.Conv2d(3, d, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
+            *_halved(d, 2 * d), nn.LeakyReLU(0.2),
+            *_halved(2 * d, 4 * d), nn.LeakyReLU(0.2),
+            *_halved(4 * d, 8 * d), Bottleneck(8 * d, 0.2),
+        )  # fmt: skip
+        self.read = nn.Sequential(
+            nn.Linear(config.embedding, config.text_width), nn.BatchNorm1d(config.text_width), nn.LeakyReLU(0.2)
+        )  # fmt: skip
+        self.joint = nn.Sequential(
+            nn.Conv2d(8 * d + config.text_width, 8 * d, 1, bias=False), nn.BatchNorm2d(8 * d), nn.LeakyReLU(0.2),
+            nn.Conv2d(8 * d, 1, 4, bias=False),
+        )  # fmt: skip
+        self.apply(_initialise)
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, 3, 64, 64) -> (B, 8d, 4, 4)."""
+        return self.trunk(images)
+
+    def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) of being a real picture of the sentence (B, E)."""
+        code = self.read(sentence)  # (B, text_width)
+        return at_least_float32(self.joint(torch.cat([features, tiled(code, features)], dim=1)).flatten())
+
+
+def _initialise(module: nn.Module) -> None:
+    """The authors' initialisation, DCGAN's; linear layers as they are made."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def build_discriminators(config: GanIntClsConfig) -> nn.ModuleList:
+    """The one of the one stage."""
+    return nn.ModuleList([Discriminator(config)])
+
+
+# ---- losses ----
+
+
+def discriminator_loss(
+    discriminators: nn.ModuleList,
+    real: tuple[Tensor, ...],
+    painting: Painting,
+    text: TextFeatures,
+    config: GanIntClsConfig,
+    step: int,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Algorithm 1, lines 7 to 10, as cross entropy: real pairs against mismatched and painted ones.
+
+    real: one (B, 3, 64, 64); painted pictures beyond the first B are left out. Mismatched are the real
+    pictures each with the next one's sentence, the last with the first's.
+    """
+    [D], [real_images], [fake_images] = discriminators, real, painting.images
+    of_real = D.features(real_images)
+    of_fake = D.features(fake_images[: len(real_images)].detach())
+    loss = says(D.judge_pair(of_real, text.sentence), True)
+    loss = loss + (1 - config.mismatched) * says(D.judge_pair(of_fake, text.sentence), False)
+    if config.mismatched > 0:
+        mismatched = D.judge_pair(of_real.roll(1, 0), text.sentence)
+        loss = loss + config.mismatched * says(mismatched, False)
+    return loss, {"d_64": loss}
+
+
+def generator_loss(
+    discriminators: nn.ModuleList,
+    painting: Painting,
+    text: TextFeatures,
+    class_ids: Tensor,
+    damsm: Damsm | None,
+    config: GanIntClsConfig,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted mean over all pictures, those of the sentences and those of their means; Algorithm 1 and Eq. (5).
+
+    text: the B captions painted (class_ids (B,)), and any number more, which are left out; damsm is unused.
+    As the authors' code does, the generator maximises log D where the paper writes log(1 - D) in Eq. (5).
+    The discriminator's weights must not require gradients here (the trainer sees to it).
+    """
+    [D], [images] = discriminators, painting.images
+    B = len(class_ids)
+    sentence = with_means(text.sentence[:B])[: len(images)]  # B of a generator in eval mode
+    logits = D.judge_pair(D.features(images), sentence)
+    errors = F.softplus(-logits)  # -log D, (B + B//2,)
+    weights = torch.ones_like(errors)
+    weights[B:] = config.interpolate
+    loss = (weights * errors).mean()
+    logs = {"g": errors[:B].mean()}
+    if len(errors) > B:
+        logs["g_means"] = errors[B:].mean()
+    return loss, logs

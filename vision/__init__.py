@@ -1,0 +1,1 @@
+"""Pretrained networks as such: backbones that others learn from or look through, feature networks."""
