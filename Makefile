@@ -5,7 +5,7 @@
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-SAMPLE := $(firstword $(sort $(wildcard samples/*.ogg)))
+SAMPLE := samples/red_crown.ogg
 CODE   := app asr core data evaluation metrics t2i training vision visualization $(wildcard *.py)
 # --no-compile: a third of the time goes into .pyc files, most of which nobody ever needs
 PIP    := $(PY) -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from evaluation.pairs import Sample
     from pipeline import SpeechToImage
 
-CLIP = DOCS.parent / "samples" / "blue_bird.ogg"
+CLIP = DOCS.parent / "samples" / "red_crown.ogg"
 WORDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
 CHANGED = (  # sentence, and the part that changes
     ("a red bird with a white breast and an orange beak", "body"),
@@ -42,11 +42,7 @@ def main() -> int:
     images, words = [stage.numpy() for stage in painting.images], painting.tokens[0]
     note = f"heard in {CLIP.name}, seeds 0-7, unselected"
     save(world(), "world.jpg")
-    real = SpeechToImage.load(None, "real").paint(heard.text, range(8)).images[-1].numpy()
-    titles = [
-        f"{name} birds, {panel.shape[-1]} px" for name, panel in (("painted", images[-1]), ("real", real))
-    ]
-    save(pictures.side_by_side([images[-1], real], titles, f"“{heard.text}”", note), "birds.jpg")
+    save(pictures.grid(images[-1], f"“{heard.text}”", note), "birds.jpg")
     save(pictures.stages([stage[:6] for stage in images], range(6), f"“{heard.text}”"), "stages.jpg")
     maps = painting.attention[-1][0].numpy()[: len(words)]
     save(pictures.attention(images[-1][0], maps, words, f"“{heard.text}”", "seed 0"), "attention.jpg")

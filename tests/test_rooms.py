@@ -93,3 +93,18 @@ def test_the_walk_sees_every_form_of_import():
         "import a.b\nfrom c.d import e\ndef f():\n    from g import h\n    __import__('i.j')\nfrom . import k"
     )
     assert imported(source) == {"a", "c", "g", "i"}
+
+
+def test_the_picture_of_the_rooms_is_true():
+    """docs/architecture.md draws an arrow only where it is allowed, and every room stands in it."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = [line.split() for line in page.split("```mermaid\n")[1].split("```")[0].splitlines()[1:]]
+    arrows = {(line[0], line[2]) for line in lines if len(line) == 3}
+    assert {name for line in lines for name in line if name != "-->"} == set(MAY_IMPORT)
+    for room, below in MAY_IMPORT.items():
+        assert {other for start, other in arrows if start == room} <= below, room
+        reached, todo = set(), [room]
+        while todo:
+            reached |= (new := {other for start, other in arrows if start in todo} - reached)
+            todo = list(new)
+        assert below <= reached, f"{room}: the picture lacks a way to {below - reached}"
