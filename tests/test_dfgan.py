@@ -1,7 +1,6 @@
 """DF-GAN: the authors' tensors, sizes and names, one's own sentence, who takes gradients."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
@@ -69,17 +68,17 @@ MAGNIFIED = {"out/fake_s": 2e-3, "loss": 2e-3, "grad": 2e-3}
 MODES = pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 
 
-def read(realdata: Path, name: str, network: str, dtype: torch.dtype) -> tuple[Golden, nn.ModuleDict]:
+def read(name: str, network: str, dtype: torch.dtype) -> tuple[Golden, nn.ModuleDict]:
     """A file, and tiny networks with its weights; `network` is the authors' name of the one in it."""
-    golden, networks = Golden(realdata, f"dfgan_{name}", dtype), both_networks(tiny())
+    golden, networks = Golden(f"dfgan_{name}", dtype), both_networks(tiny())
     golden.load(networks, NAMES, network)
     return golden, networks
 
 
 @DTYPES
 @MODES
-def test_the_generator_is_the_originals(realdata: Path, dtype: torch.dtype, training: bool):
-    golden, networks = read(realdata, "net_g", "netG", dtype)
+def test_the_generator_is_the_originals(dtype: torch.dtype, training: bool):
+    golden, networks = read("net_g", "netG", dtype)
     noise, sentence = golden.input("noise"), golden.input("sent")
     (image,) = networks["generator"].train(training)(noise, noise[:, :0], heard(sentence)).images
     scalar = probe([image])
@@ -90,8 +89,8 @@ def test_the_generator_is_the_originals(realdata: Path, dtype: torch.dtype, trai
 
 @DTYPES
 @MODES
-def test_the_trunk_is_the_originals(realdata: Path, dtype: torch.dtype, training: bool):
-    golden, networks = read(realdata, "net_d", "netD", dtype)
+def test_the_trunk_is_the_originals(dtype: torch.dtype, training: bool):
+    golden, networks = read("net_d", "netD", dtype)
     x = golden.image("x", 64).requires_grad_()
     features = networks["discriminators"].train(training)[0].features(x)
     scalar = probe([features])
@@ -102,8 +101,8 @@ def test_the_trunk_is_the_originals(realdata: Path, dtype: torch.dtype, training
 
 @DTYPES
 @MODES
-def test_the_head_is_the_originals(realdata: Path, dtype: torch.dtype, training: bool):
-    golden, networks = read(realdata, "net_c", "netC", dtype)
+def test_the_head_is_the_originals(dtype: torch.dtype, training: bool):
+    golden, networks = read("net_c", "netC", dtype)
     features, sentence = golden.input("features"), golden.input("sent")
     logits = networks["discriminators"].train(training)[0].judge_pair(features, sentence)
     scalar = probe([logits])
@@ -114,9 +113,9 @@ def test_the_head_is_the_originals(realdata: Path, dtype: torch.dtype, training:
 
 
 @DTYPES
-def test_the_discriminators_loss_is_the_originals(realdata: Path, dtype: torch.dtype):
+def test_the_discriminators_loss_is_the_originals(dtype: torch.dtype):
     """Hinge of real, painted and mismatched pairs, with the penalty, alone and without it."""
-    golden, networks = read(realdata, "losses", "", dtype)
+    golden, networks = read("losses", "", dtype)
     G, Ds = networks["generator"], networks["discriminators"]
     x, noise, text = golden.image("x", 64), golden.input("noise"), heard(golden.input("sent"))
     painting = G(noise, noise[:, :0], text)
@@ -145,8 +144,8 @@ def test_the_discriminators_loss_is_the_originals(realdata: Path, dtype: torch.d
 
 
 @DTYPES
-def test_the_generators_loss_is_the_originals(realdata: Path, dtype: torch.dtype):
-    golden, networks = read(realdata, "losses", "", dtype)
+def test_the_generators_loss_is_the_originals(dtype: torch.dtype):
+    golden, networks = read("losses", "", dtype)
     noise, sentence = golden.input("noise"), golden.input("sent")
     networks["discriminators"].requires_grad_(False)
     painting = networks["generator"](noise, noise[:, :0], heard(sentence))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import DTYPES, Golden, probe
+from golden import DTYPES, REFERENCE, Golden, probe
 from torch import Tensor, nn
 
 from app import convert
@@ -59,8 +59,8 @@ def of_words(words: Tensor, is_pad: Tensor, sentence: Tensor | None = None) -> T
 
 @DTYPES
 @pytest.mark.parametrize("variant", ["original", "corrected", "nomask"])
-def test_attention(realdata: Path, variant: str, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_attention", dtype)
+def test_attention(variant: str, dtype: torch.dtype):
+    golden = Golden("attngan_attention", dtype)
     config = AttnGanConfig(width=8, embedding=16, mask="original" if variant == "original" else "own")
     model = nn.ModuleDict({"generator": Generator(config)})
     golden.load(model, names_of(config), "netG.h_net2.att", whole=False)
@@ -74,8 +74,8 @@ def test_attention(realdata: Path, variant: str, dtype: torch.dtype):
 
 
 @DTYPES
-def test_conditioning_augmentation(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_ca_net", dtype)
+def test_conditioning_augmentation(dtype: torch.dtype):
+    golden = Golden("attngan_ca_net", dtype)
     config = sizes(golden)
     model = nn.ModuleDict({"generator": Generator(config)})
     golden.load(model, names_of(config), "netG.ca_net", whole=False)
@@ -90,8 +90,8 @@ def test_conditioning_augmentation(realdata: Path, dtype: torch.dtype):
 
 @DTYPES
 @MODES
-def test_first_stage(realdata: Path, mode: str, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_init_stage_g", dtype)
+def test_first_stage(mode: str, dtype: torch.dtype):
+    golden = Golden("attngan_init_stage_g", dtype)
     config = sizes(golden, width=golden.sizes["ngf"] // 16)
     model = nn.ModuleDict({"generator": Generator(config)}).train(mode == "train")
     golden.load(model, names_of(config), "netG.h_net1", whole=False)
@@ -106,9 +106,9 @@ def test_first_stage(realdata: Path, mode: str, dtype: torch.dtype):
 @DTYPES
 @MODES
 @pytest.mark.parametrize("mask", ["original", "own"])
-def test_next_stage(realdata: Path, mask: str, mode: str, dtype: torch.dtype):
+def test_next_stage(mask: str, mode: str, dtype: torch.dtype):
     name = "attngan_next_stage_g" + ("_corrected" if mask == "own" else "")
-    golden = Golden(realdata, name, dtype)
+    golden = Golden(name, dtype)
     config = sizes(golden, width=golden.sizes["ngf"], embedding=golden.sizes["nef"], mask=mask)
     model = nn.ModuleDict({"generator": Generator(config)}).train(mode == "train")
     golden.load(model, names_of(config), "netG.h_net2", whole=False)
@@ -121,8 +121,8 @@ def test_next_stage(realdata: Path, mask: str, mode: str, dtype: torch.dtype):
 
 
 @DTYPES
-def test_image_head(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_get_image_g", dtype)
+def test_image_head(dtype: torch.dtype):
+    golden = Golden("attngan_get_image_g", dtype)
     config = AttnGanConfig(width=golden.sizes["ngf"], embedding=16)
     model = nn.ModuleDict({"generator": Generator(config)})
     golden.load(model, names_of(config), "netG.img_net1", whole=False)
@@ -137,8 +137,8 @@ def test_image_head(realdata: Path, dtype: torch.dtype):
 @DTYPES
 @MODES
 @pytest.mark.parametrize("name", ["attngan_g_net", "attngan_g_net_corrected", "attngan_g_dcgan"])
-def test_generators(realdata: Path, name: str, mode: str, dtype: torch.dtype):
-    golden = Golden(realdata, name, dtype)
+def test_generators(name: str, mode: str, dtype: torch.dtype):
+    golden = Golden(name, dtype)
     mask = "own" if golden.sizes["mask"] == "corrected" else "original"
     config = sizes(golden, mask=mask, paints="last" if "dcgan" in name else "every")
     model = nn.ModuleDict({"generator": Generator(config)}).train(mode == "train")
@@ -164,8 +164,8 @@ def test_generators(realdata: Path, name: str, mode: str, dtype: torch.dtype):
 @DTYPES
 @MODES
 @pytest.mark.parametrize("index, side", [(0, 64), (1, 128), (2, 256)])
-def test_discriminators(realdata: Path, index: int, side: int, mode: str, dtype: torch.dtype):
-    golden = Golden(realdata, f"attngan_d_net{side}", dtype)
+def test_discriminators(index: int, side: int, mode: str, dtype: torch.dtype):
+    golden = Golden(f"attngan_d_net{side}", dtype)
     config = sizes(golden)
     model = nn.ModuleDict({"discriminators": build_discriminators(config)}).train(mode == "train")
     golden.load(model, names_of(config), f"netD{index}")
@@ -188,8 +188,8 @@ def test_discriminators(realdata: Path, index: int, side: int, mode: str, dtype:
 
 @DTYPES
 @pytest.mark.parametrize("unconditional", [True, False])
-def test_discriminator_loss(realdata: Path, unconditional: bool, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_discriminator_loss" + ("" if unconditional else "_nouncond"), dtype)
+def test_discriminator_loss(unconditional: bool, dtype: torch.dtype):
+    golden = Golden("attngan_discriminator_loss" + ("" if unconditional else "_nouncond"), dtype)
     config = sizes(golden, stages=1, unconditional=unconditional)
     model = nn.ModuleDict({"discriminators": build_discriminators(config)})
     golden.load(model, names_of(config), "netD0")
@@ -216,8 +216,8 @@ class StubEncoder(nn.Module):
 
 
 @DTYPES
-def test_generator_loss(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_generator_loss", dtype)
+def test_generator_loss(dtype: torch.dtype):
+    golden = Golden("attngan_generator_loss", dtype)
     config = sizes(golden)
     model = nn.ModuleDict({"discriminators": build_discriminators(config)})
     for i in range(3):
@@ -252,8 +252,8 @@ def test_generator_loss(realdata: Path, dtype: torch.dtype):
 
 
 @DTYPES
-def test_kl(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_kl_loss", dtype)
+def test_kl(dtype: torch.dtype):
+    golden = Golden("attngan_kl_loss", dtype)
     golden.model = nn.ModuleDict()
     mean, log_var = golden.input("mu"), golden.input("logvar")
     loss = kl_divergence(mean, log_var)
@@ -267,8 +267,8 @@ def test_kl(realdata: Path, dtype: torch.dtype):
 
 @DTYPES
 @pytest.mark.parametrize("rnn", ["lstm", "gru"])
-def test_text_encoder(realdata: Path, rnn: str, dtype: torch.dtype):
-    golden = Golden(realdata, f"attngan_rnn_encoder_{rnn}", dtype)
+def test_text_encoder(rnn: str, dtype: torch.dtype):
+    golden = Golden(f"attngan_rnn_encoder_{rnn}", dtype)
     shape = golden.sizes
     encoder = TextEncoder(shape["ntoken"], shape["nhidden"], shape["ninput"], 0.0, rnn=rnn)
     golden.load(nn.ModuleDict({"text_encoder": encoder}), encoder_names(rnn), "text_encoder")
@@ -283,8 +283,8 @@ def test_text_encoder(realdata: Path, rnn: str, dtype: torch.dtype):
 
 
 @DTYPES
-def test_image_encoder_heads(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_cnn_encoder_heads", dtype)
+def test_image_encoder_heads(dtype: torch.dtype):
+    golden = Golden("attngan_cnn_encoder_heads", dtype)
     with torch.device("meta"):
         encoder = InceptionImageEncoder(golden.sizes["nef"])
     encoder.trunk = nn.ModuleDict()
@@ -302,8 +302,8 @@ def test_image_encoder_heads(realdata: Path, dtype: torch.dtype):
 
 
 @DTYPES
-def test_region_attention(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_func_attention", dtype)
+def test_region_attention(dtype: torch.dtype):
+    golden = Golden("attngan_func_attention", dtype)
     golden.model = nn.ModuleDict()
     words, maps = golden.input("query"), golden.input("context")  # (B, E, L), (B, E, h, w)
     text = of_words(words, torch.zeros(len(words), words.shape[2], dtype=torch.bool))
@@ -320,8 +320,8 @@ def test_region_attention(realdata: Path, dtype: torch.dtype):
 
 @DTYPES
 @pytest.mark.parametrize("variant", ["nomask", "masked"])
-def test_matching_losses(realdata: Path, variant: str, dtype: torch.dtype):
-    golden = Golden(realdata, "attngan_words_loss", dtype)
+def test_matching_losses(variant: str, dtype: torch.dtype):
+    golden = Golden("attngan_words_loss", dtype)
     golden.model = nn.ModuleDict()
     ids = golden.input("class_ids") if variant == "masked" else torch.arange(5)
     maps, words = golden.input("img_features"), golden.input("words_emb")
@@ -334,7 +334,7 @@ def test_matching_losses(realdata: Path, variant: str, dtype: torch.dtype):
     golden.close("word loss", loss, expected)
     golden.compare(f"{variant}/gradin/", {"img_features": maps.grad, "words_emb": words.grad})
 
-    golden = Golden(realdata, "attngan_sent_loss", dtype)
+    golden = Golden("attngan_sent_loss", dtype)
     golden.model = nn.ModuleDict()
     image, sentence = golden.input("cnn_code"), golden.input("rnn_code")
     loss = matching_loss(10 * sentence_scores(image, sentence), ids)
@@ -370,9 +370,9 @@ FULL_SIZE = {  # family and networks of checkpoints.json, and ours
 
 
 @pytest.mark.parametrize("family", FULL_SIZE)
-def test_every_key_of_the_originals_has_its_place(realdata: Path, family: str):
+def test_every_key_of_the_originals_has_its_place(family: str):
     """All keys and shapes of the files at full size, there and back."""
-    listed = checkpoints_listed(realdata)[family.replace("AttnDCGAN", "AttnGAN").split(",")[0]]["networks"]
+    listed = checkpoints_listed()[family.replace("AttnDCGAN", "AttnGAN").split(",")[0]]["networks"]
     config, networks = FULL_SIZE[family]
     with torch.device("meta"):
         module = family_of(config)
@@ -391,15 +391,12 @@ def test_every_key_of_the_originals_has_its_place(realdata: Path, family: str):
         assert ours.keys() == networks.keys()
 
 
-def checkpoints_listed(realdata: Path) -> dict:
-    path = realdata.parent / "facts" / "checkpoints.json"
-    if not path.exists():
-        pytest.skip(f"no list of the original checkpoints' keys at {path}")
-    return json.loads(path.read_text())["families"]
+def checkpoints_listed() -> dict:
+    return json.loads((REFERENCE / "checkpoints.json").read_text(encoding="utf-8"))["families"]
 
 
-def test_every_key_of_the_original_encoders_has_its_place(realdata: Path):
-    listed = checkpoints_listed(realdata)["DAMSM"]["networks"]
+def test_every_key_of_the_original_encoders_has_its_place():
+    listed = checkpoints_listed()["DAMSM"]["networks"]
     with torch.device("meta"):
         model = Damsm(DamsmConfig(image="inception"), Vocabulary(["<end>", *map(str, range(5449))]))
     ours = networks_of(model.state_dict(), encoder_names())

@@ -1,7 +1,5 @@
 """StackGAN and StackGAN-v2: the originals' values, sizes and names; who learns in which step, and from what."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from golden import DTYPES, Golden, probe
@@ -52,8 +50,8 @@ def sizes(golden: Golden, kind: type, **changes):
     "name, network",
     [("stackgan_stage1_g", "STAGE1_G"), ("stackgan_stage2_g", "STAGE2_G"), ("stackganv2_g_net", "netG")],
 )
-def test_generators_are_the_originals(realdata: Path, name: str, network: str, mode: str, dtype: torch.dtype):
-    golden = Golden(realdata, name, dtype)
+def test_generators_are_the_originals(name: str, network: str, mode: str, dtype: torch.dtype):
+    golden = Golden(name, dtype)
     if network == "netG":
         module, config = stackgan_v2, sizes(golden, StackGanV2Config)
         images, noise, draws = ("fake1", "fake2", "fake3"), golden.input("z_code"), ["eps"]
@@ -92,10 +90,8 @@ def test_generators_are_the_originals(realdata: Path, name: str, network: str, m
         ("stackganv2_d_net256", 256),
     ],
 )
-def test_discriminators_are_the_originals(
-    realdata: Path, name: str, side: int, mode: str, dtype: torch.dtype
-):
-    golden = Golden(realdata, name, dtype)
+def test_discriminators_are_the_originals(name: str, side: int, mode: str, dtype: torch.dtype):
+    golden = Golden(name, dtype)
     if "v2" in name:
         module, config, i = stackgan_v2, sizes(golden, StackGanV2Config), side // 128
     else:
@@ -119,8 +115,8 @@ def test_discriminators_are_the_originals(
 
 @DTYPES
 @pytest.mark.parametrize("stage", [1, 2])
-def test_stackgan_losses_are_the_originals(realdata: Path, stage: int, dtype: torch.dtype):
-    golden = Golden(realdata, f"stackgan_losses_stage{stage}", dtype)
+def test_stackgan_losses_are_the_originals(stage: int, dtype: torch.dtype):
+    golden = Golden(f"stackgan_losses_stage{stage}", dtype)
     config = sizes(golden, StackGanConfig, stage=stage)
     model = nn.ModuleDict({"discriminators": stackgan.build_discriminators(config)})
     golden.load(model, names_of(config), "netD")
@@ -148,8 +144,8 @@ def test_stackgan_losses_are_the_originals(realdata: Path, stage: int, dtype: to
 
 
 @DTYPES
-def test_stackgan_v2_losses_are_the_originals(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "stackganv2_losses", dtype)
+def test_stackgan_v2_losses_are_the_originals(dtype: torch.dtype):
+    golden = Golden("stackganv2_losses", dtype)
     config = sizes(golden, StackGanV2Config)
     sides = stackgan_v2.resolutions(config)
     Ds = stackgan_v2.build_discriminators(config)
@@ -182,8 +178,8 @@ def test_stackgan_v2_losses_are_the_originals(realdata: Path, dtype: torch.dtype
 
 
 @DTYPES
-def test_colour_statistics_are_the_originals(realdata: Path, dtype: torch.dtype):
-    golden = Golden(realdata, "stackganv2_mean_covariance", dtype)
+def test_colour_statistics_are_the_originals(dtype: torch.dtype):
+    golden = Golden("stackganv2_mean_covariance", dtype)
     golden.model = nn.ModuleDict()
     images = golden.input("img")
     mean, covariance = stackgan_v2.mean_covariance(images)
