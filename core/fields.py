@@ -58,7 +58,7 @@ def build(
     """
     if not isinstance(mapping, Mapping):
         raise UserError(
-            f"{_at(where)}{_found(mapping)}: the keys of {cls.__name__} with their values were expected"
+            f"{_at(where)}{shown(mapping)}: the keys of {cls.__name__} with their values were expected"
         )
     mapping = {(renamed or {}).get(key, key): value for key, value in mapping.items()}
     known = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def build(
         if key not in known:
             near = suggest(str(key), known)
             raise UserError(
-                f"{_at(where)}unknown key {_found(key)}{near}; another release may have written it. Known are: "
+                f"{_at(where)}unknown key {shown(key)}{near}; another release may have written it. Known are: "
                 + ", ".join(known)
             )
     values = {}
@@ -109,7 +109,7 @@ def _checked(field: dataclasses.Field, of: Any, value: Any, where: str, key: str
     expected = _expectation(of, meta)
 
     def refuse(suggestion: str = "") -> UserError:
-        return UserError(f"{_at(where)}{key}={_found(value)}{suggestion}: {expected} was expected")
+        return UserError(f"{_at(where)}{key}={shown(value)}{suggestion}: {expected} was expected")
 
     if "choices" in meta:
         # 1 == True == 1.0, which are different choices
@@ -171,36 +171,25 @@ def _expectation(of: Any, meta: Mapping[str, Any]) -> str:
         return f"{NAMES[of]} above {meta['range'][0]:g}, at most {meta['range'][1]:g},"
     if meta.get("range"):
         return f"{NAMES.get(of, 'a number')} {limits(meta['range'])}"
-    return (
-        "a finite number" if of is float else NAMES.get(of, f"a value of type {getattr(of, '__name__', of)}")
-    )
+    if of is float:
+        return "a finite number"
+    return NAMES.get(of, f"a value of type {getattr(of, '__name__', of)}")
 
 
 def _at(where: str) -> str:
     return f"{where}: " if where else ""
 
 
-def _found(value: Any) -> str:
-    """A value as JSON would write it, short, and on one line whatever it holds."""
-    shown = f'"{value}"' if isinstance(value, str) and value.isprintable() else repr_short(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def repr_short(value: Any) -> str:
-    """`repr`, but of large or deep containers the type and length alone, and of huge whole numbers their size."""
-    if isinstance(value, dict | list | tuple | set):
-        return (
-            f"{type(value).__name__} of {len(value)} items"
-            if len(value) > 8 or _is_deep(value)
-            else repr(value)
-        )
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return f"a number of {value.bit_length()} bits"
-    return repr(value[:80] if isinstance(value, str | bytes) else value)
-
-
-def _is_deep(value: Any) -> bool:
-    return any(
-        isinstance(item, dict | list | tuple | set)
-        for item in (value.values() if isinstance(value, dict) else value)
-    )
+def shown(value: Any) -> str:
+    """A value as messages quote it: short, and on one printable line whatever it holds."""
+    if isinstance(value, str):
+        text = f'"{value[:80]}"' if value.isprintable() else repr(value[:80])
+    elif isinstance(value, dict | list | tuple | set):
+        items = list(value.values() if isinstance(value, dict) else value)
+        is_plain = len(items) <= 8 and not any(isinstance(item, dict | list | tuple | set) for item in items)
+        text = repr(value) if is_plain else f"{type(value).__name__} of {len(items)} items"
+    elif isinstance(value, int) and abs(value) >= 10**20:
+        text = f"a number of {value.bit_length()} bits"  # its digits would take long to write
+    else:
+        text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

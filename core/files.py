@@ -83,6 +83,8 @@ def read_json(path: Path | str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply for what it should hold; restore the file") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); restore the file or make it again") from error
 

@@ -5,17 +5,18 @@ A folder needs nothing else to be loaded; `weights/` and `runs/*/model` hold suc
 
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
+from core.checkpoints import read_tensors
 from core.errors import UserError
+from core.fields import shown
 from core.files import make_folder, read_json, sha256, write_bytes, write_json, write_text
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1: keys may be missing, which then have their defaults, and bear older names
+HEADER = {"kind": str, "format_version": int, "config": dict, "training": dict}
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class ModelFiles:
     vocabulary: Any
     training: dict[str, Any]
     checksum: str
+    version: int = FORMAT_VERSION
+
+    @property
+    def config_path(self) -> str:
+        """How messages call the file that `config` comes from."""
+        return str(self.folder / "config.json")
 
 
 def save_model(
@@ -70,23 +77,6 @@ def load_discriminators(folder: Path | str) -> dict[str, torch.Tensor]:
     return read_tensors(path) if path.exists() else {}
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """A file of tensors by name, .safetensors or PyTorch's own, in float32.
-
-    Raises UserError where it is missing, damaged, or would need code to be run.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-        return {key: v.float() if v.is_floating_point() else v for key, v in tensors.items()}
-    except (OSError, SafetensorError, RuntimeError, EOFError, AttributeError, UnpicklingError) as error:
-        raise UserError(
-            f"cannot read the weights {path} ({str(error).splitlines()[0]}); restore the file"
-        ) from error
-
-
 def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
     value = value.detach().cpu().contiguous()
     return value.half() if half and value.is_floating_point() else value.clone()
@@ -101,18 +91,18 @@ def load_model(folder: Path | str, kind: str) -> ModelFiles:
     folder = Path(folder)
     header = _header(folder, kind)
     if header["kind"] != kind:
-        raise UserError(f'{folder} holds a "{header["kind"]}" model, a "{kind}" model was expected')
-    if header["format_version"] != FORMAT_VERSION:
+        raise UserError(f"{folder} holds a {shown(header['kind'])} model, a {shown(kind)} model was expected")
+    version = header["format_version"]
+    if not 1 <= version <= FORMAT_VERSION:
         raise UserError(
-            f"{folder} has format version {header['format_version']}, this code reads {FORMAT_VERSION}; "
+            f"{folder} has format version {shown(version)}, this code reads 1 to {FORMAT_VERSION}; "
             "use the release that wrote it, or train the model again"
         )
     path = folder / "model.safetensors"
     state = read_tensors(path)
     vocabulary = read_json(folder / "vocabulary.json") if (folder / "vocabulary.json").exists() else None
-    return ModelFiles(
-        folder, kind, state, header["config"], vocabulary, header.get("training", {}), sha256(path)
-    )
+    training = header.get("training", {})
+    return ModelFiles(folder, kind, state, header["config"], vocabulary, training, sha256(path), version)
 
 
 def model_kind(folder: Path | str) -> str:
@@ -127,25 +117,38 @@ def _header(folder: Path, kind: str) -> dict[str, Any]:
             "Train one (recipes/painted_birds.sh quick) or name another folder"
         )
     header = read_json(folder / "config.json")
-    if not isinstance(header, dict) or not {"kind", "format_version", "config"} <= header.keys():
-        raise UserError(f"{folder}/config.json is not a model's header; restore it or train the model again")
+    for key, of in HEADER.items():
+        missing = not isinstance(header, dict) or (key not in header and key != "training")
+        if missing or not isinstance(header.get(key, {}), of) or isinstance(header.get(key), bool):
+            found = f"no {key}" if missing else f"{key}={shown(header[key])}"
+            raise UserError(
+                f"{folder}/config.json is not a model's header: it has {found}; restore it or train the model again"
+            )
     return header
 
 
 def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path | str) -> None:
-    """Load `state` strictly. Raises UserError naming the first key that is missing, unknown or of another shape."""
+    """Give a module, which may be on the meta device, exactly the tensors of `state`.
+
+    Raises UserError naming the first key that is missing, unknown, or of another shape or type.
+    """
     own = module.state_dict()
-    for key in own:
+    for key, expected in own.items():
         if key not in state:
-            raise UserError(f"{source} lacks {key} {tuple(own[key].shape)}: it was saved by another model")
-        if state[key].shape != own[key].shape:
+            raise UserError(f"{source} lacks {key} {tuple(expected.shape)}: it was saved by another model")
+        found = state[key]
+        if found.shape != expected.shape:
             raise UserError(
-                f"{source}: {key} has shape {tuple(state[key].shape)}, {tuple(own[key].shape)} was expected: "
+                f"{source}: {key} has shape {tuple(found.shape)}, {tuple(expected.shape)} was expected: "
                 "its config does not match"
             )
+        if found.is_floating_point() != expected.is_floating_point():
+            types = [str(t.dtype).removeprefix("torch.") for t in (found, expected)]
+            raise UserError(f"{source}: {key} holds {types[0]}, {types[1]} was expected; restore the file")
     unknown = [key for key in state if key not in own]
     if unknown:
         raise UserError(
             f"{source} has {unknown[0]} {tuple(state[unknown[0]].shape)}, which the model does not know"
         )
-    module.load_state_dict(state, assign=True)  # which a module on the meta device needs
+    # assigned rather than copied, which a module on the meta device needs
+    module.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, assign=True)

@@ -38,9 +38,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 
     Raises UserError as `resolve_precision` does.
     """
-    return torch.autocast(
-        device.type, torch.bfloat16, enabled=resolve_precision(device, precision) == "bf16"
-    )
+    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision(device, precision) == "bf16")
 
 
 def at_least_float32(x: Tensor) -> Tensor:

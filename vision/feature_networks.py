@@ -12,9 +12,9 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
+from core.checkpoints import read_tensors
 from core.errors import UserError
 from core.files import sha256
-from core.model_folder import read_tensors
 from vision.backbones import imagenet_normalised, load_torchvision, resized
 
 LAST_INCEPTION_BLOCK = "Mixed_6e"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.model_folder import read_tensors
+from core.checkpoints import read_tensors
 from core.precision import at_least_float32
 from vision.backbones import Trunk, load_torchvision, resized
 
