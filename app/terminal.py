@@ -181,7 +181,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     say("painted", f"{len(seeds)} bird{'s' * (len(seeds) > 1)}, seeds {args.seeds}: {'; '.join(titles)}")
 
     with clock.step("draw"):
-        from visualization import grids as pictures
+        from visualization import grids
+        from visualization.attention import attention_grid
+        from visualization.spectrogram import Span, spectrogram_page
 
         note = ", ".join([*titles, f"seeds {args.seeds}"])
         if heard is not None:
@@ -198,18 +200,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if args.stages:
             few = slice(0, 8)
-            draw(
-                "stages", lambda: pictures.stages([stage[few] for stage in images], seeds[few], caption, note)
-            )
+            draw("stages", lambda: grids.stages([stage[few] for stage in images], seeds[few], caption, note))
         if args.attention:
             tokens, attention = paintings[0].tokens[0], paintings[0].attention
             if not attention:
                 raise UserError(f"{names[0]} has one stage, which attends to no words; leave out --attention")
             maps = attention[-1][0, : len(tokens)].float().numpy()
-            draw("attention", lambda: pictures.attention(images[-1][0], maps, tokens, caption, note))
+            draw("attention", lambda: attention_grid(images[-1][0], maps, tokens, caption, note))
         if args.spectrogram and heard is not None and samples is not None:
             words = [
-                pictures.Span(word.text, word.start, word.end, word.confidence >= LOW_CONFIDENCE)
+                Span(word.text, word.start, word.end, word.confidence >= LOW_CONFIDENCE)
                 for word in heard.words
             ]
             what = (
@@ -217,13 +217,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             draw(
                 "spectrogram",
-                lambda: pictures.spectrogram(spectrogram(samples), heard.seconds, words, what),
+                lambda: spectrogram_page(spectrogram(samples), heard.seconds, words, what),
             )
         if len(models) == 1:
-            draw("", lambda: pictures.grid(list(images[-1]), caption, note))
+            draw("", lambda: grids.grid(list(images[-1]), caption, note))
         else:
             panels = [list(painting.images[-1].float().numpy()) for painting in paintings]
-            draw("", lambda: pictures.side_by_side(panels, titles, caption, note))
+            draw("", lambda: grids.side_by_side(panels, titles, caption, note))
     say("time", str(clock))
     print(out)
     return 0

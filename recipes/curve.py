@@ -15,7 +15,7 @@ import numpy as np
 from core.errors import Parser, UserError, run_cli
 from core.files import read_json, write_atomically, write_json
 from recipes.common import evaluate
-from visualization import grids as pictures
+from visualization.curves import loglog_curve
 
 AHEAD = (2, 5, 10)  # times the hours of the last painter
 
@@ -43,7 +43,7 @@ def main() -> int:
              "points": rows,
              "ahead": [{"hours": h, "fid": f} for h, f in ahead]}  # fmt: skip
     write_json(Path("results") / f"curve-{name}.json", found)
-    page = pictures.curve(
+    page = loglog_curve(
         list(zip(hours, fid, strict=True)),
         ahead,
         [("real against real", real)],

@@ -186,7 +186,7 @@ def draw(args: argparse.Namespace, models: dict[str, Path]) -> None:
     """The same test captions from the same noise, a column a family."""
     from data.cub import load_birds
     from pipeline import load_painter
-    from visualization import grids as pictures
+    from visualization import grids
 
     birds = load_birds(args.data, "test", 64, args.data / "cache", "error")
     captions = [birds.captions[i][0] for i in range(0, len(birds), len(birds) // CAPTIONS)][:CAPTIONS]
@@ -196,7 +196,7 @@ def draw(args: argparse.Namespace, models: dict[str, Path]) -> None:
         for caption in captions
     ]
     columns = [label.removeprefix("stackgan, ") for label in models]
-    page = pictures.table(rows, captions, columns, f"{args.minutes:g} minutes of training each, seed {SEED}")
+    page = grids.table(rows, captions, columns, f"{args.minutes:g} minutes of training each, seed {SEED}")
     save(page, "families.jpg")
 
 

@@ -13,7 +13,9 @@ from PIL import Image
 from core.errors import Parser, run_cli
 from core.files import make_folder
 from recipes.common import DOCS, save
-from visualization import grids as pictures
+from visualization import grids
+from visualization.attention import attention_grid
+from visualization.canvas import sheet
 
 if TYPE_CHECKING:
     from evaluation.pairs import Sample
@@ -42,15 +44,15 @@ def main() -> int:
     images, words = [stage.numpy() for stage in painting.images], painting.tokens[0]
     note = f"heard in {CLIP.name}, seeds 0-7, unselected"
     save(world(), "world.jpg")
-    save(pictures.grid(images[-1], f"“{heard.text}”", note), "birds.jpg")
-    save(pictures.stages([stage[:6] for stage in images], range(6), f"“{heard.text}”"), "stages.jpg")
+    save(grids.grid(images[-1], f"“{heard.text}”", note), "birds.jpg")
+    save(grids.stages([stage[:6] for stage in images], range(6), f"“{heard.text}”"), "stages.jpg")
     maps = painting.attention[-1][0].numpy()[: len(words)]
-    save(pictures.attention(images[-1][0], maps, words, f"“{heard.text}”", "seed 0"), "attention.jpg")
+    save(attention_grid(images[-1][0], maps, words, f"“{heard.text}”", "seed 0"), "attention.jpg")
     save(changed_words(bird), "words.jpg")
     sample, painted, real, named, read = measured_pairs()
     both = list(zip(painted[:16], real[:16], strict=True))
     note = "painted above, rendered below: the first 16 pairs that are measured"
-    save(pictures.captioned(both, sample.texts[:16], note), "samples.jpg")
+    save(grids.captioned(both, sample.texts[:16], note), "samples.jpg")
     save(failures(sample, painted, named, read), "failures.jpg")
     return 0
 
@@ -60,7 +62,7 @@ def world() -> Image.Image:
     from data.painted_birds import drawing as painted
 
     _, species = painted.species_list(0, 1, 24)
-    page, _ = pictures.sheet(6 * painted.WIDTH, 4 * painted.HEIGHT)
+    page, _ = sheet(6 * painted.WIDTH, 4 * painted.HEIGHT)
     for i, colours in enumerate(species):
         picture, _ = painted.draw(colours, painted.scene(0, 1, i, 0))
         page.paste(picture, (i % 6 * painted.WIDTH, i // 6 * painted.HEIGHT))
@@ -76,7 +78,7 @@ def changed_words(bird: "SpeechToImage") -> Image.Image:
         for sentence, part in CHANGED
     ]
     labels = [sentence.replace("red", "…") for sentence, _ in CHANGED]
-    return pictures.table(rows, labels, WORDS, f"one word changed along a row, seed {SEED} throughout")
+    return grids.table(rows, labels, WORDS, f"one word changed along a row, seed {SEED} throughout")
 
 
 def measured_pairs() -> "tuple[Sample, np.ndarray, np.ndarray, list[dict[str, str]], list[dict[str, str]]]":
@@ -113,7 +115,7 @@ def failures(sample: "Sample", painted: np.ndarray, named: list[dict], read: lis
         for i in worst
     ]
     note = f"the eight of {len(sample)} pairs with the most colours read wrong"
-    return pictures.captioned([[painted[i]] for i in worst], captions, note, columns=4)
+    return grids.captioned([[painted[i]] for i in worst], captions, note, columns=4)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from evaluation import command as evaluate
 from evaluation import features as judges
 from evaluation import pairs as measured
 from recipes.common import DOCS, save
-from visualization import grids as pictures
+from visualization import grids
+from visualization.attention import attention_grid
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,20 +61,18 @@ def main() -> int:
         real = torch.cat(list(measured.rendered(args, first)))
         both = list(zip(painted[:SHOWN].numpy(), real.numpy(), strict=True))
         note = f"the first {SHOWN} of {SOUGHT} test captions drawn at random: painted, and their photographs below"
-        save(pictures.captioned(both, first.texts, note), "real_samples.jpg")
+        save(grids.captioned(both, first.texts, note), "real_samples.jpg")
 
         best = [[best_of(first, encoder, text).numpy()] for text in first.texts]
         note = f"the same captions, the best of {SEEDS} seeds by DAMSM's score"
-        save(pictures.captioned(best, first.texts, note), "real_best.jpg")
+        save(grids.captioned(best, first.texts, note), "real_best.jpg")
 
         parts = [slice(i, i + SEEDS) for i in range(0, SOUGHT, SEEDS)]  # a part's pairs fit into memory
         found = np.concatenate([scores(encoder, painted[part], sample.texts[part]) for part in parts])
         worst = np.argsort(found)[:8]
         note = f"the eight of {SOUGHT} pairs that DAMSM scores lowest"
         stacks = [[painted[i].numpy()] for i in worst]
-        save(
-            pictures.captioned(stacks, [sample.texts[i] for i in worst], note, columns=4), "real_failures.jpg"
-        )
+        save(grids.captioned(stacks, [sample.texts[i] for i in worst], note, columns=4), "real_failures.jpg")
 
         save(neighbours(args, sample, painted), "real_neighbours.jpg")
         if attngan:
@@ -111,11 +110,11 @@ def draw_attngan(first: "Sample", folder: Path) -> None:
         )
     images = painting.images[-1].numpy()
     note = "the same captions, painted by AttnGAN"
-    save(pictures.captioned([[image] for image in images], first.texts, note), "real_attngan.jpg")
+    save(grids.captioned([[image] for image in images], first.texts, note), "real_attngan.jpg")
     words, text = painting.tokens[LOOKED_AT], first.texts[LOOKED_AT]
     maps = painting.attention[-1][LOOKED_AT, : len(words)].numpy()
     note = "AttnGAN, from 64 to 128 px"
-    save(pictures.attention(images[LOOKED_AT], maps, words, f"“{text}”", note), "real_attention.jpg")
+    save(attention_grid(images[LOOKED_AT], maps, words, f"“{text}”", note), "real_attention.jpg")
 
 
 def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") -> Image.Image:
@@ -140,7 +139,7 @@ def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") ->
         f"painted {medians[0]:.2f}, test photographs {medians[1]:.2f}"
     )
     print(note)
-    return pictures.captioned(stacks, [""] * len(stacks), note)
+    return grids.captioned(stacks, [""] * len(stacks), note)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ from t2i.encoders.damsm import Damsm, DamsmConfig
 from t2i.families.attngan import AttnGanConfig, Generator
 from t2i.painter import painter_of
 from t2i.vocabulary import Vocabulary
-from visualization import grids as pictures
+from visualization import grids
+from visualization.canvas import MARGIN, heat, to_image
+from visualization.spectrogram import Span, _rows, spectrogram_page
+from visualization.text import balance, font, shorten, wrap
 
 ROOT = Path(__file__).resolve().parents[1]
 SENTENCE = "this bird has a red crown and black wings"
@@ -96,7 +99,7 @@ def test_a_text_becomes_a_captioned_grid(models: Path, tmp_path: Path, capsys: p
     assert printed[-1] == str(out)
     assert any(line.startswith("time") and "load" in line and "paint" in line for line in printed)
     picture = Image.open(out)
-    assert picture.width > 4 * pictures.TILE and picture.height > 2 * pictures.TILE + 2 * pictures.MARGIN
+    assert picture.width > 4 * grids.TILE and picture.height > 2 * grids.TILE + 2 * MARGIN
     assert picture.info["text"] == SENTENCE and picture.info["seeds"] == "0,1,2,3,4,5,6,7"
     assert len(picture.info["model sha256"]) == 64
     assert sorted(p.name for p in out.parent.iterdir()) == ["birds.png"]
@@ -372,29 +375,55 @@ def test_released_models_hear_and_paint_the_samples(
 
 def test_lines_are_no_wider_than_the_page():
     text = "a bird with " + "very " * 30 + "long legs and a pneumonoultramicroscopicsilicovolcanoconiosis" * 3
-    for rows in (pictures.wrap(text, 26, 400), pictures.balance(text, 26, 400)):
+    for rows in (wrap(text, 26, 400), balance(text, 26, 400)):
         assert 1 < len(rows) <= 4 and rows[-1].endswith("…")
-        assert all(pictures.font(26).getlength(row) <= 400 for row in rows)
-    assert pictures.wrap("a red bird", 26, 400) == ["a red bird"]
+        assert all(font(26).getlength(row) <= 400 for row in rows)
+    assert wrap("a red bird", 26, 400) == ["a red bird"]
+
+
+def random_texts(count: int) -> list[str]:
+    """Texts of every shape: one letter, endless words, emoji, other scripts, only ellipses, control characters."""
+    random = np.random.default_rng(0)
+    letters = list("aiMW .,…“”-") + ["🐦", "鳥", "é", "\u0301", "\ud800", "\x1b", "\n", "\u200b", "ﷺ"]
+    texts = ["", " ", "a", "“a”", "“i”", "…", "… …", "“…”", "bird " * 200, "W" * 500]
+    return texts + ["".join(random.choice(letters, random.integers(0, 40))) for _ in range(count)]
+
+
+def test_wrapping_ends_for_any_text_and_width():
+    for text in random_texts(150):
+        for width in (-5, 0, 1, 9, 30, 200):
+            for rows in (wrap(text, 26, width), balance(text, 26, width), [shorten(text, 26, width)]):
+                assert len(rows) <= 4
+                assert all(row == "…" or font(26).getlength(row) <= width for row in rows if row), (
+                    text,
+                    width,
+                )
+    assert balance("“a”", 26, 512) == ["“a”"]
+    assert shorten("“bird”", 26, 60) == "“bir…" and shorten("“bird”", 26, 300) == "“bird”"
+
+
+def test_a_picture_that_is_not_a_number_is_refused():
+    with pytest.raises(UserError, match="NaN"):
+        grids.grid([np.full((3, 8, 8), np.nan, np.float32)])
 
 
 def test_pixels_run_from_minus_one_to_one():
     picture = np.stack([np.full((2, 2), value, np.float32) for value in (-1, 0, 1)])
-    assert np.asarray(pictures.to_image(picture))[0, 0].tolist() == [0, 128, 255]
-    assert np.asarray(pictures.to_image(picture * 3))[0, 0].tolist() == [0, 128, 255]
+    assert np.asarray(to_image(picture))[0, 0].tolist() == [0, 128, 255]
+    assert np.asarray(to_image(picture * 3))[0, 0].tolist() == [0, 128, 255]
 
 
 def test_a_heat_map_gets_brighter_evenly():
-    lightness = pictures.heat(np.linspace(0, 1, 64)[None])[0] @ np.array([0.299, 0.587, 0.114])
+    lightness = heat(np.linspace(0, 1, 64)[None])[0] @ np.array([0.299, 0.587, 0.114])
     assert (np.diff(lightness) > 0).all()
 
 
 def test_words_that_would_overlap_are_written_lower():
-    words = [pictures.Span("wings", 0.1 * i, 0.1 * i + 0.05) for i in range(4)]
-    rows = pictures._rows(words, seconds=10.0, width=1000)
+    words = [Span("wings", 0.1 * i, 0.1 * i + 0.05) for i in range(4)]
+    rows = _rows(words, seconds=10.0, width=1000)
     assert rows[0] == 0 and len(set(rows)) > 1
     assert (
-        pictures.spectrogram(np.zeros((80, 0), np.float32), 1.0, []).height > 100
+        spectrogram_page(np.zeros((80, 0), np.float32), 1.0, []).height > 100
     )  # nothing heard, nothing breaks
 
 
@@ -409,14 +438,12 @@ def test_a_table_and_captioned_columns_show_every_picture():
 
     values = [-0.8, -0.5, -0.2, 0.1]
     shades = {round((value + 1) * 127.5) for value in values}
-    table = pictures.table(
+    table = grids.table(
         [[plain(v) for v in values[:2]], [plain(v) for v in values[2:]]], ["one", "two"], ["a", "b"]
     )
-    below = pictures.captioned(
+    below = grids.captioned(
         [[plain(v) for v in values[:2]], [plain(v) for v in values[2:]]], ["x", "y"], "note"
     )
     for page in (table, below):
         assert shades <= colours(page)
-    assert (
-        pictures.table([[plain(0)]] * 2, ["one", "two"]).height > pictures.table([[plain(0)]], ["one"]).height
-    )
+    assert grids.table([[plain(0)]] * 2, ["one", "two"]).height > grids.table([[plain(0)]], ["one"]).height

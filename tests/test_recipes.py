@@ -9,7 +9,7 @@ import pytest
 from core.errors import UserError
 from recipes import curve, families
 from recipes.common import chosen
-from visualization import grids as pictures
+from visualization.curves import loglog_curve
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,7 +20,7 @@ def test_a_power_law_is_found_again():
 
 
 def test_a_curve_has_room_for_all_of_its_points():
-    page = pictures.curve([(0.1, 300), (1, 90)], [(10, 40)], [("real", 4)], ("hours", "FID"), "note")
+    page = loglog_curve([(0.1, 300), (1, 90)], [(10, 40)], [("real", 4)], ("hours", "FID"), "note")
     assert page.width < 1100 and len(page.convert("L").getcolors(256) or []) > 5
 
 
