@@ -21,7 +21,7 @@ class BirdData:
 def open_birds(config: BirdData, split: str, size: int) -> Birds:
     """The split's pictures at `size` px. Raises UserError as `load_birds` does."""
     if config.painted:
-        from data.prepare import ensure_painted_birds
+        from data.painted_birds.build import ensure_painted_birds
 
         root = Path(config.root)
         if root.name != "painted_birds":

@@ -122,7 +122,7 @@ class Photographs:
         self.training_info = {"encoder": self.checksum}
         self.resolutions = [args.size or PHOTOGRAPHS_SIZE]
         if args.data == PAINTED:
-            from data.prepare import ensure_painted_birds
+            from data.painted_birds.build import ensure_painted_birds
 
             ensure_painted_birds(args.root, splits=("train",))
         train = argparse.Namespace(**vars(args) | {"split": "train"})
@@ -187,7 +187,7 @@ def pictures(args: argparse.Namespace, birds: "Birds", indices: "np.ndarray") ->
 def bird_folder(args: argparse.Namespace) -> Path:
     """The set named or located by --data; painted birds are made where they are missing."""
     if args.data == PAINTED:
-        from data.prepare import ensure_painted_birds
+        from data.painted_birds.build import ensure_painted_birds
 
         return ensure_painted_birds(
             args.root, splits=(check_split(args.split, ("train", "test"), args.data),)
@@ -241,7 +241,7 @@ def set_name(root: Path) -> str:
 def speech_splits(args: argparse.Namespace) -> tuple[Path, list[str]]:
     """The set of --speech and the splits to hear: the one asked for, and voices never trained on beside test."""
     if args.speech == SPOKEN:
-        from data.prepare import ensure_spoken_captions
+        from data.painted_birds.recordings import ensure_spoken_captions
 
         check_split(args.split, ("train", "val", "test", "test_voices"), args.speech)
         splits = ["test", "test_voices"] if args.split == "test" else [args.split]

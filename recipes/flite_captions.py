@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from core.errors import UserError, run_cli
 from core.files import make_folder, write_atomically
-from data.prepare import ensure_spoken_captions, write_speech_lists
+from data.painted_birds.recordings import ensure_spoken_captions, write_speech_lists
 
 VOICES = ("awb", "kal16", "rms", "slt")
 CLIPS = 200

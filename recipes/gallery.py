@@ -59,13 +59,15 @@ def main() -> int:
 
 def world() -> Image.Image:
     """Rendered birds of unseen species, as they are drawn."""
-    from data.painted_birds import drawing as painted
+    from data.painted_birds.drawing import draw
+    from data.painted_birds.scene import HEIGHT, WIDTH, make_scene
+    from data.painted_birds.species import species_list
 
-    _, species = painted.species_list(0, 1, 24)
-    page, _ = sheet(6 * painted.WIDTH, 4 * painted.HEIGHT)
+    _, species = species_list(0, 1, 24)
+    page, _ = sheet(6 * WIDTH, 4 * HEIGHT)
     for i, colours in enumerate(species):
-        picture, _ = painted.draw(colours, painted.scene(0, 1, i, 0))
-        page.paste(picture, (i % 6 * painted.WIDTH, i // 6 * painted.HEIGHT))
+        picture, _ = draw(colours, make_scene(0, 1, i, 0))
+        page.paste(picture, (i % 6 * WIDTH, i // 6 * HEIGHT))
     return page
 
 

@@ -50,7 +50,8 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from core.model_folder import save_model
     from data.cub import load_birds
-    from data.prepare import ensure_painted_birds, ensure_spoken_captions
+    from data.painted_birds.build import ensure_painted_birds
+    from data.painted_birds.recordings import ensure_spoken_captions
     from t2i.encoders.damsm import Damsm, DamsmConfig
     from t2i.vocabulary import Vocabulary
 

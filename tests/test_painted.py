@@ -19,20 +19,21 @@ from core.errors import UserError
 from data import prepare
 from data.cub import load_birds
 from data.painted_birds import drawing as painted
+from data.painted_birds.build import BirdSettings, ensure_painted_birds
+from data.painted_birds.captions import MAX_WORDS, MIN_WORDS, write_caption, write_captions
 from data.painted_birds.grammar import (
     BILLS,
     COLOURS,
-    MAX_WORDS,
-    MIN_WORDS,
     PARTS,
     Marks,
     mark_colour,
     named_colours,
     swap_colour,
-    write_caption,
-    write_captions,
     wrong_colours,
 )
+from data.painted_birds.scene import HEIGHT, POSES, WIDTH, make_scene
+from data.painted_birds.settings import settings_of
+from data.painted_birds.species import species_list, species_marks
 from data.pickles import load_pickle
 from data.sampling import bird_batch
 
@@ -40,7 +41,7 @@ SMALL = {"train_species": 3, "train_pictures": 2, "test_species": 2, "test_pictu
 
 
 def some_species(count: int) -> list[dict[str, str]]:
-    return painted.species_list(0, count, 1)[0]
+    return species_list(0, count, 1)[0]
 
 
 # --- captions ---
@@ -50,7 +51,7 @@ def test_every_caption_says_exactly_what_it_names():
     rng = np.random.default_rng(0)
     counts: Counter = Counter()
     for i, colours in enumerate(some_species(300) * 10):
-        text, named = write_caption(colours, painted.species_marks(0, 0, i % 300), rng)
+        text, named = write_caption(colours, species_marks(0, 0, i % 300), rng)
         assert named_colours(text) == named, text
         assert all(colours[part] == colour for part, colour in named.items()), text
         assert MIN_WORDS <= len(text.split()) <= MAX_WORDS, text
@@ -131,7 +132,7 @@ def test_a_batch_may_have_several_captions_of_every_picture(tiny_world):
 
 
 def test_species_are_distinct_and_colours_even():
-    train, test = painted.species_list(0, 800, 200)
+    train, test = species_list(0, 800, 200)
     combinations = [tuple(species[part] for part in PARTS) for species in train + test]
     assert len(set(combinations)) == 1000
     for part in PARTS:
@@ -139,22 +140,22 @@ def test_species_are_distinct_and_colours_even():
         assert set(counts) == set(COLOURS)
         assert min(counts.values()) > 0.6 * 800 / 11 and max(counts.values()) < 1.5 * 800 / 11
     # another number of training species changes no test species
-    assert painted.species_list(0, 10, 200)[1] == test
-    assert painted.species_list(1, 10, 200)[1] != test
+    assert species_list(0, 10, 200)[1] == test
+    assert species_list(1, 10, 200)[1] != test
 
 
 def test_a_picture_is_a_function_of_seed_species_and_picture():
     colours = some_species(1)[0]
-    scene = painted.scene(0, 0, 3, 2)
+    scene = make_scene(0, 0, 3, 2)
     image, box = painted.draw(colours, scene)
-    again, _ = painted.draw(colours, painted.scene(0, 0, 3, 2))
+    again, _ = painted.draw(colours, make_scene(0, 0, 3, 2))
     assert image.tobytes() == again.tobytes()
     assert box == painted.bounding_box(scene)
     others = [
-        painted.scene(1, 0, 3, 2),
-        painted.scene(0, 1, 3, 2),
-        painted.scene(0, 0, 4, 2),
-        painted.scene(0, 0, 3, 3),
+        make_scene(1, 0, 3, 2),
+        make_scene(0, 1, 3, 2),
+        make_scene(0, 0, 4, 2),
+        make_scene(0, 0, 3, 3),
     ]
     assert all(painted.draw(colours, other)[0].tobytes() != image.tobytes() for other in others)
 
@@ -162,12 +163,12 @@ def test_a_picture_is_a_function_of_seed_species_and_picture():
 def test_all_poses_both_ways_fill_the_usual_crop():
     seen = set()
     for picture in range(60):
-        scene = painted.scene(0, 0, 0, picture)
+        scene = make_scene(0, 0, 0, picture)
         seen.add((scene.pose, scene.faces_left))
         x, y, w, h = painted.bounding_box(scene)
-        assert x >= 0 and y >= 0 and x + w <= painted.WIDTH and y + h <= painted.HEIGHT
+        assert x >= 0 and y >= 0 and x + w <= WIDTH and y + h <= HEIGHT
         assert 100 <= max(w, h) <= 116
-    assert len(seen) == 2 * len(painted.POSES)
+    assert len(seen) == 2 * len(POSES)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -175,7 +176,7 @@ def test_every_part_is_seen_and_changes_nothing_but_itself(part):
     """Two birds that differ in one part differ in enough pixels to tell, and only within the bird."""
     base = {name: "grey" for name in PARTS}
     for picture in range(12):
-        scene = painted.scene(0, 0, 1, picture)
+        scene = make_scene(0, 0, 1, picture)
         one = np.asarray(painted.draw(base, scene)[0], np.int16)
         other = np.asarray(painted.draw(base | {part: "red"}, scene)[0], np.int16)
         changed = np.abs(one - other).max(axis=2) > 40
@@ -191,8 +192,8 @@ def test_every_part_is_seen_and_changes_nothing_but_itself(part):
 @pytest.mark.parametrize("mark", ["long_tail", "wing_bars", "eye_ring", "streaks", "crest", *BILLS[1:]])
 def test_every_mark_is_seen(mark):
     colours = {part: COLOURS[i] for i, part in enumerate(PARTS)}
-    for pose in painted.POSES:
-        scene = next(s for s in map(partial(painted.scene, 0, 0, 1), range(99)) if s.pose == pose)
+    for pose in POSES:
+        scene = next(s for s in map(partial(make_scene, 0, 0, 1), range(99)) if s.pose == pose)
         scene = replace(scene, marks=Marks())
         marked = replace(scene, marks=Marks(bill=mark) if mark in BILLS else Marks(**{mark: True}))
         one, other = (np.asarray(painted.draw(colours, s)[0], np.int16) for s in (scene, marked))
@@ -219,7 +220,7 @@ def test_captions_say_the_marks_that_are_there():
 def test_wrong_captions_are_wrong_in_a_colour():
     rng = np.random.default_rng(0)
     for i, colours in enumerate(some_species(200)):
-        text, named = write_caption(colours, painted.species_marks(0, 0, i), rng)
+        text, named = write_caption(colours, species_marks(0, 0, i), rng)
         wrong = wrong_colours(text, rng)
         if named:
             assert named_colours(wrong) != named and len(wrong.split()) == len(text.split()), (text, wrong)
@@ -228,13 +229,13 @@ def test_wrong_captions_are_wrong_in_a_colour():
             assert wrong == text
 
 
-@pytest.mark.parametrize("pose", painted.POSES)
+@pytest.mark.parametrize("pose", POSES)
 def test_a_larger_scale_is_the_same_picture(pose):
     """Reduced, it differs from the small one by details of less than a pixel only."""
-    scene = next(s for s in map(partial(painted.scene, 0, 0, 5), range(99)) if s.pose == pose)
+    scene = next(s for s in map(partial(make_scene, 0, 0, 5), range(99)) if s.pose == pose)
     small, box = painted.draw(some_species(1)[0], scene)
     large, large_box = painted.draw(some_species(1)[0], scene, 2)
-    assert large.size == (2 * painted.WIDTH, 2 * painted.HEIGHT)
+    assert large.size == (2 * WIDTH, 2 * HEIGHT)
     assert large_box == tuple(2 * side for side in box) == painted.bounding_box(scene, 2)
     difference = np.abs(np.asarray(large.reduce(2), np.int16) - np.asarray(small, np.int16))
     assert difference.mean() < 4 and np.median(difference) <= 2
@@ -245,7 +246,7 @@ def test_colours_stay_apart_in_every_light():
     means: dict[str, list[np.ndarray]] = {colour: [] for colour in COLOURS}
     base = {part: "grey" for part in PARTS}
     for picture in range(8):
-        scene = painted.scene(0, 0, 2, picture)
+        scene = make_scene(0, 0, 2, picture)
         grey = np.asarray(painted.draw(base | {"wings": "black"}, scene)[0], np.int16)
         red = np.asarray(painted.draw(base | {"wings": "white"}, scene)[0], np.int16)
         where = np.abs(grey - red).max(axis=2) > 80
@@ -268,7 +269,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def birds(tmp_path_factory) -> Path:
-    return prepare.ensure_painted_birds(tmp_path_factory.mktemp("datasets"), settings=SMALL)
+    return ensure_painted_birds(tmp_path_factory.mktemp("datasets"), settings=SMALL)
 
 
 def test_the_set_has_the_layout_of_cub(birds: Path, tmp_path: Path):
@@ -291,7 +292,7 @@ def test_the_set_has_the_layout_of_cub(birds: Path, tmp_path: Path):
             for caption in captions:
                 assert all(truth[name][part] == colour for part, colour in named_colours(caption).items())
     with Image.open(next((birds / "CUB_200_2011" / "images").glob("*/*.jpg"))) as image:
-        assert image.size == (painted.WIDTH, painted.HEIGHT)
+        assert image.size == (WIDTH, HEIGHT)
 
 
 def test_only_what_is_missing_is_made_and_comes_out_the_same(birds: Path):
@@ -301,23 +302,23 @@ def test_only_what_is_missing_is_made_and_comes_out_the_same(birds: Path):
     pictures[0].unlink()
     (birds / "text" / pictures[2].parent.name / f"{pictures[2].stem}.txt").unlink()
     (birds / "test" / "class_info.pickle").unlink()
-    prepare.ensure_painted_birds(birds.parent)
+    ensure_painted_birds(birds.parent)
     assert checksums(birds) == before
     assert pictures[1].stat().st_mtime_ns == kept
     when = {path: path.stat().st_mtime_ns for path in birds.rglob("*")}
-    prepare.ensure_painted_birds(birds.parent, ("test",))
+    ensure_painted_birds(birds.parent, ("test",))
     assert {path: path.stat().st_mtime_ns for path in birds.rglob("*")} == when
 
 
 def test_a_split_made_alone_is_the_same(birds: Path, tmp_path: Path):
-    alone = prepare.ensure_painted_birds(tmp_path, ("test",), SMALL)
+    alone = ensure_painted_birds(tmp_path, ("test",), SMALL)
     assert not (alone / "train").exists()
     assert len(load_birds(alone, "test", 64, tmp_path / "cache")) == 4
     whole, part = checksums(birds), checksums(alone)
     same = [name for name in part if name.endswith((".jpg", ".pickle")) or name.startswith("text")]
     assert len(same) == 4 + 4 + 2
     assert all(part[name] == whole[name] for name in same)
-    prepare.ensure_painted_birds(tmp_path)  # the rest, with the settings of what is there
+    ensure_painted_birds(tmp_path)  # the rest, with the settings of what is there
     assert checksums(alone) == whole
 
 
@@ -364,8 +365,8 @@ def test_a_root_that_cannot_be_written(tmp_path: Path):
 
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch):
-    prepare.ensure_painted_birds(tmp_path, ("test",), SMALL)
+    ensure_painted_birds(tmp_path, ("test",), SMALL)
     monkeypatch.setattr(painted, "VERSION", painted.VERSION + 1)
-    settings = prepare.BirdSettings(version=painted.VERSION)
+    settings = BirdSettings(version=painted.VERSION)
     with pytest.raises(UserError, match="was made by version"):
-        prepare._settings(tmp_path / "painted_birds", settings, None)
+        settings_of(tmp_path / "painted_birds", settings, None)

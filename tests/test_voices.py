@@ -11,10 +11,10 @@ import pytest
 import soundfile
 
 from core.errors import UserError
-from data import prepare
-from data.painted_birds import drawing as painted
 from data.painted_birds import voices
 from data.painted_birds.grammar import Marks, named_colours
+from data.painted_birds.recordings import ensure_spoken_captions
+from data.painted_birds.species import species_list
 from data.speech import load_speech
 
 SMALL = {"train_species": 20, "test_species": 10, "train": 6, "val": 2, "test": 3, "test_voices": 3}
@@ -79,7 +79,7 @@ def test_bytes_are_the_same_in_another_process_and_order(root: Path):
 
 
 def test_sentences_of_training_are_not_met_again():
-    train, test = ([(colours, Marks()) for colours in split] for split in painted.species_list(0, 200, 50))
+    train, test = ([(colours, Marks()) for colours in split] for split in species_list(0, 200, 50))
     heard = {voices.clip(0, "train", i, train).text.strip(".") for i in range(1000)}
     for split, species in (("val", train), ("test", test), ("test_voices", test)):
         clips = [voices.clip(0, split, i, species) for i in range(200)]
@@ -93,7 +93,7 @@ def test_sentences_of_training_are_not_met_again():
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory) -> Path:
-    return prepare.ensure_spoken_captions(tmp_path_factory.mktemp("datasets"), settings=SMALL)
+    return ensure_spoken_captions(tmp_path_factory.mktemp("datasets"), settings=SMALL)
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -122,10 +122,10 @@ def test_only_what_is_missing_is_made_and_comes_out_the_same(spoken: Path, tmp_p
     kept = clips[1].stat().st_mtime_ns
     clips[0].unlink()
     (spoken / "splits" / "val.txt").unlink()
-    prepare.ensure_spoken_captions(spoken.parent)
+    ensure_spoken_captions(spoken.parent)
     assert checksums(spoken) == before
     assert clips[1].stat().st_mtime_ns == kept
-    alone = prepare.ensure_spoken_captions(tmp_path, ("test",), SMALL)
+    alone = ensure_spoken_captions(tmp_path, ("test",), SMALL)
     wavs = {name: checksum for name, checksum in checksums(alone).items() if name.startswith("wavs")}
     assert len(wavs) == 3 and all(before[name] == checksum for name, checksum in wavs.items())
 

@@ -166,7 +166,7 @@ def train(config: TrainAsr) -> None:
 def open_speech(config: SpeechData, split: str) -> SpeechSet:
     """One split. Raises UserError as `load_speech` does."""
     if config.spoken:
-        from data.prepare import ensure_spoken_captions
+        from data.painted_birds.recordings import ensure_spoken_captions
 
         ensure_spoken_captions(Path(config.root).parent, splits=(split,))
     return load_speech(

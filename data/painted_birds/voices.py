@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from core.errors import UserError
-from data.painted_birds.grammar import Marks, write_caption
+from data.painted_birds.captions import write_caption
+from data.painted_birds.grammar import Marks
 
 VERSION = 3  # raised when a change of this file or of captions.py changes clips
 

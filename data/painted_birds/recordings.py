@@ -1,0 +1,98 @@
+"""Captions of painted birds, spoken, as a set on disk in the layout of LJSpeech.
+
+Running it again makes only what is missing; what is written is whole, and its bytes are a function of the seed.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.files import write_bytes, write_text
+from data.painted_birds import voices
+from data.painted_birds.settings import check_names, listing, settings_of, write_settings
+from data.painted_birds.species import species_list, species_marks
+from data.parallel import in_parallel
+
+
+@dataclass(frozen=True)
+class SpeechSettings:
+    """What decides every byte of a set of spoken captions; the seed and the species are those of the birds."""
+
+    seed: int = 0
+    train_species: int = 2000
+    test_species: int = 200
+    train: int = 4000  # clips
+    val: int = 100
+    test: int = 300  # unseen captions of the test species, in voices heard in training
+    test_voices: int = 300  # unseen captions of the test species, in voices never heard in training
+    version: int = voices.VERSION
+
+
+def ensure_spoken_captions(
+    root: Path | str, splits: Sequence[str] = voices.SPLITS, settings: dict[str, int] | None = None
+) -> Path:
+    """Make what is missing of <root>/spoken_captions and return that folder.
+
+    `settings` are fields of SpeechSettings; without them a set that is there keeps its own. Raises UserError as
+    `ensure_painted_birds` does, and where espeak-ng or one of its voices is not there.
+    """
+    folder = Path(root) / "spoken_captions"
+    check_names("split", splits, voices.SPLITS)
+    made_of, done = settings_of(folder, SpeechSettings(), settings)
+    there = listing(folder / "wavs")
+    missing = [
+        (split, i)
+        for split in splits
+        for i in range(getattr(made_of, split))
+        if f"{_clip_id(split, i)}.flac" not in there
+    ]
+    lists_there = all((folder / name).exists() for name in ("metadata.csv", "speakers.csv"))
+    lists_there &= all((folder / "splits" / f"{split}.txt").exists() for split in splits)
+    if not missing and lists_there and set(splits) <= set(done):
+        return folder
+    write_settings(folder, made_of, done)
+    train, test = (
+        [(colours, species_marks(made_of.seed, stream, i)) for i, colours in enumerate(of_split)]
+        for stream, of_split in enumerate(
+            species_list(made_of.seed, made_of.train_species, made_of.test_species)
+        )
+    )
+    complete = [split for split in voices.SPLITS if split in {*splits, *done}]
+    clips = {
+        (split, i): voices.clip(made_of.seed, split, i, test if split.startswith("test") else train)
+        for split in complete
+        for i in range(getattr(made_of, split))
+    }
+    tasks = [(folder / "wavs" / f"{_clip_id(*key)}.flac", clips[key]) for key in missing]
+    if tasks:
+        in_parallel(_record_clip, tasks, "speaking captions", [1] * len(tasks), "clip")
+    write_speech_lists(folder, [(key[0], _clip_id(*key), c.text, c.voice) for key, c in clips.items()])
+    write_settings(folder, made_of, complete)
+    return folder
+
+
+def write_speech_lists(folder: Path, clips: Sequence[tuple[str, str, str, str]]) -> None:
+    """LJSpeech's lists, and who speaks, of clips in wavs/: the split, id, text and voice of each."""
+    for split in dict.fromkeys(split for split, *_ in clips):
+        lines = "".join(f"{clip_id}\n" for of, clip_id, _, _ in clips if of == split)
+        write_text(folder / "splits" / f"{split}.txt", lines)
+    # LJSpeech's three columns; the third is the text with numbers written out, and ours has none
+    write_text(
+        folder / "metadata.csv", "".join(f"{clip_id}|{text}|{text}\n" for _, clip_id, text, _ in clips)
+    )
+    write_text(folder / "speakers.csv", "".join(f"{clip_id}|{voice}\n" for _, clip_id, _, voice in clips))
+
+
+def _clip_id(split: str, index: int) -> str:
+    return f"{split}-{index + 1:05d}"
+
+
+def _record_clip(task: tuple[Path, voices.Clip]) -> None:
+    import soundfile
+
+    path, clip = task
+    samples, rate = voices.record(clip)
+    encoded = io.BytesIO()  # in memory first: libsndfile hides the reason when its own writing fails
+    soundfile.write(encoded, samples, rate, format="FLAC", subtype="PCM_16")
+    write_bytes(path, encoded.getbuffer())

@@ -1,0 +1,41 @@
+"""The same function for many items, on all cores."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from tqdm import tqdm
+
+
+def in_parallel(
+    function: Callable[[Any], Any], tasks: Sequence[Any], what: str, sizes: Sequence[int], unit: str
+) -> list[Any]:
+    """function(task) for every task, in order, on all cores, with a progress bar that counts `sizes`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = max(1, min(cores, len(tasks)))
+    # the workers use no torch, so forking a program that has loaded it is safe and saves loading it again
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    results = []
+    try:
+        every = 0.1 if sys.stderr.isatty() else 5.0  # seconds; a log needs fewer lines
+        with tqdm(total=sum(sizes), desc=what, unit=unit, dynamic_ncols=True, mininterval=every) as bar:
+            for result, size in zip(pool.map(function, tasks), sizes, strict=True):
+                results.append(result)
+                bar.update(size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return results
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is answered by the parent alone
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(
+            1, signal.SIGKILL
+        )  # PR_SET_PDEATHSIG: a killed parent leaves no worker behind
