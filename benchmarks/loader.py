@@ -19,7 +19,8 @@ from torch import Tensor
 
 from benchmarks.common import Form, cores, in_turn, parser, report, timer
 from core.runtime import set_up
-from data.cub import SUFFIXES, Birds, crop_box, load_birds, read_boxes
+from data.captioned_images import CaptionedImages, crop_box, load_images
+from data.cub import SUFFIXES, read_boxes
 from data.sampling import indices_at, to_unit
 
 SIZES = (64, 128)
@@ -28,7 +29,7 @@ REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 Source = tuple[Path, tuple[int, int, int, int]]  # a picture's file and its box
 
 
-def sources(root: Path, birds: Birds) -> list[Source]:
+def sources(root: Path, birds: CaptionedImages) -> list[Source]:
     boxes, images = read_boxes(root), root / "CUB_200_2011" / "images"
     files = (
         next(file for suffix in SUFFIXES if (file := images / (name + suffix)).is_file())
@@ -55,11 +56,11 @@ def from_jpegs(files: list[Source], size: int, indices: np.ndarray, rng: np.rand
     return torch.stack([read_picture(files[i], size, row) for i, row in zip(indices, draws, strict=True)])
 
 
-def from_packed(birds: Birds, indices: np.ndarray, rng: np.random.Generator) -> Tensor:
+def from_packed(birds: CaptionedImages, indices: np.ndarray, rng: np.random.Generator) -> Tensor:
     return to_unit(birds.batch(indices, rng))
 
 
-def check(birds: Birds, files: list[Source], count: int) -> None:
+def check(birds: CaptionedImages, files: list[Source], count: int) -> None:
     """The first `count` pictures at the same places agree to 1e-6."""
     indices = np.arange(min(count, len(birds)))
     expected = from_jpegs(files, birds.size, indices, np.random.default_rng(0))
@@ -67,7 +68,7 @@ def check(birds: Birds, files: list[Source], count: int) -> None:
     torch.testing.assert_close(mine, expected, rtol=0, atol=1e-6)
 
 
-def forms(birds: Birds, files: list[Source], batch: int, steps: int) -> dict[str, Form]:
+def forms(birds: CaptionedImages, files: list[Source], batch: int, steps: int) -> dict[str, Form]:
     """Both readers, each of which goes through the same batches in the same order."""
     batches = [indices_at(step, batch, len(birds), seed=0) for step in range(steps)]
     rng = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def main() -> None:
     cases = {}
     with tempfile.TemporaryDirectory() as cache:
         for size in SIZES:
-            birds = load_birds(args.root, split, size, cache)
+            birds = load_images(args.root, split, size, cache)
             files = sources(args.root, birds)
             batch = min(args.batch, len(birds))
             check(birds, files, count=256)

@@ -22,10 +22,10 @@ SETS = ("painted_birds", "spoken_captions", "cub", "ljspeech", "librispeech")
 
 
 def _read_birds(source: Path, cache: Path, splits: Sequence[str], size: int, on_damaged: str) -> None:
-    from data.cub import load_birds
+    from data.captioned_images import load_images
 
     for split in splits:
-        birds = load_birds(source, split, size, cache, on_damaged)  # type: ignore[arg-type]
+        birds = load_images(source, split, size, cache, on_damaged)  # type: ignore[arg-type]
         print(f"{split}: {len(birds)} pictures of {len(set(birds.class_ids.tolist()))} classes at {size} px")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.errors import UserError
-from data.cub import Birds
+from data.captioned_images import CaptionedImages
 from data.painted_birds.grammar import wrong_colours
 
 
@@ -39,7 +39,7 @@ def distinct_at(step: int, batch: int, class_ids: np.ndarray, seed: int) -> np.n
     return order[rng.permutation(firsts)[:batch]]
 
 
-class BirdBatch(NamedTuple):
+class ImageBatch(NamedTuple):
     """images: (B, 3, S, S) in [-1, 1]; captions: one of each picture's, B, and where more are asked for a second of
     each, 2 B, and so on; class_ids: (B,); indices: (B,)."""
 
@@ -49,16 +49,16 @@ class BirdBatch(NamedTuple):
     indices: np.ndarray
 
 
-def bird_batch(
-    birds: Birds,
+def image_batch(
+    birds: CaptionedImages,
     step: int,
     batch: int,
     seed: int,
     distinct: bool = False,
     random_crop: bool = True,
-    each: int = 1,
-) -> BirdBatch:
-    """The pictures of a step, with `each` captions of every one, cropped and flipped by (seed, step).
+    captions_per_image: int = 1,
+) -> ImageBatch:
+    """The pictures of a step, with `captions_per_image` captions of every one, cropped and flipped by (seed, step).
 
     distinct: no two of a class, where there are classes enough; random_crop: False for the centre of each.
     """
@@ -68,17 +68,19 @@ def bird_batch(
     captions = [birds.captions[i][rng.integers(len(birds.captions[i]))] for i in indices]
     more = np.random.default_rng([seed, step, 4])
     captions += [
-        birds.captions[i][more.integers(len(birds.captions[i]))] for _ in range(each - 1) for i in indices
+        birds.captions[i][more.integers(len(birds.captions[i]))]
+        for _ in range(captions_per_image - 1)
+        for i in indices
     ]
-    return BirdBatch(
+    return ImageBatch(
         to_unit(birds.batch(indices, rng, random_crop)), captions, torch.from_numpy(ids[indices]), indices
     )
 
 
-def wrong_captions(captions: Sequence[str], each: int, step: int, seed: int) -> list[str]:
-    """`each` captions for every one of B that are wrong in one or two colours; those without a colour have none."""
+def hard_negatives(captions: Sequence[str], per_caption: int, step: int, seed: int) -> list[str]:
+    """`per_caption` captions for every one of B that are wrong in one or two colours; those without a colour have none."""
     rng = np.random.default_rng([seed, step, 2])
-    wrong = [(text, wrong_colours(text, rng)) for text in captions for _ in range(each)]
+    wrong = [(text, wrong_colours(text, rng)) for text in captions for _ in range(per_caption)]
     return [changed for text, changed in wrong if changed != text]
 
 

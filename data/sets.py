@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import UserError
-from data.cub import Birds, load_birds
+from data.captioned_images import CaptionedImages, load_images
 from data.painted_birds.grammar import PARTS
 
 
 @dataclass
-class BirdData:
+class ImageData:
     root: str = "datasets/painted_birds"  # a folder in the CUB layout
     cache: str = "datasets/painted_birds/cache"  # where decoded pictures are packed
     painted: bool = True  # make the set with data.painted where it is missing
@@ -18,8 +18,8 @@ class BirdData:
     on_damaged: str = "error"  # error, or skip: leave damaged pictures out and say which
 
 
-def open_birds(config: BirdData, split: str, size: int) -> Birds:
-    """The split's pictures at `size` px. Raises UserError as `load_birds` does."""
+def open_images(config: ImageData, split: str, size: int) -> CaptionedImages:
+    """The split's pictures at `size` px. Raises UserError as `load_images` does."""
     if config.painted:
         from data.painted_birds.build import ensure_painted_birds
 
@@ -29,10 +29,10 @@ def open_birds(config: BirdData, split: str, size: int) -> Birds:
                 f"data.root={root}: painted birds lie in a folder named painted_birds; or set data.painted=false"
             )
         ensure_painted_birds(root.parent, splits=(split,))
-    return load_birds(Path(config.root), split, size, Path(config.cache), config.on_damaged)  # type: ignore[arg-type]
+    return load_images(Path(config.root), split, size, Path(config.cache), config.on_damaged)  # type: ignore[arg-type]
 
 
-def terms_of(config: BirdData) -> str:
+def terms_of(config: ImageData) -> str:
     """A paragraph for a model's card, or nothing where the set has no terms."""
     return f"\n\nTerms of the data: {config.terms}; the same goes for this model." if config.terms else ""
 

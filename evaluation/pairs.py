@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from data.cub import Birds
+    from data.captioned_images import CaptionedImages
     from t2i.painter import Painter, Paintings
 
 # torch and the models are imported once the command is known to be right: --help and mistakes answer at once
@@ -39,7 +39,7 @@ LONGEST = 60.0  # seconds of a clip that is heard
 class Sample:
     """N pairs: indices (N,) of pictures, a caption of each, what is painted for it, and the seed of its noise."""
 
-    birds: "Birds"
+    birds: "CaptionedImages"
     painter: "Painter | Photographs"
     indices: "np.ndarray"
     captions: list[str]
@@ -173,7 +173,7 @@ def rendered(
     yield from pictures(args, sample.birds, sample.indices if indices is None else indices)
 
 
-def pictures(args: argparse.Namespace, birds: "Birds", indices: "np.ndarray") -> Iterator["Tensor"]:
+def pictures(args: argparse.Namespace, birds: "CaptionedImages", indices: "np.ndarray") -> Iterator["Tensor"]:
     """Pictures of a set, batch by batch: (B, 3, S, S) in [-1, 1]."""
     from data.sampling import to_unit
 
@@ -215,10 +215,10 @@ def located(given: str, root: Path, option: str, made_here: str) -> Path:
     )
 
 
-def open_birds(args: argparse.Namespace, root: Path, size: int) -> "Birds":
-    from data.cub import load_birds
+def open_birds(args: argparse.Namespace, root: Path, size: int) -> "CaptionedImages":
+    from data.captioned_images import load_images
 
-    return load_birds(root, args.split, size, cache_of(args, root), "skip" if args.skip_damaged else "error")
+    return load_images(root, args.split, size, cache_of(args, root), "skip" if args.skip_damaged else "error")
 
 
 def cache_of(args: argparse.Namespace, root: Path) -> Path:
@@ -317,7 +317,7 @@ def collect(function: Callable[[Any], "Tensor"], batches: Iterable[Any]) -> "np.
 
 def real_features(
     args: argparse.Namespace,
-    birds: "Birds",
+    birds: "CaptionedImages",
     features: Callable[["Tensor"], "Tensor"],
     network: dict[str, Any],
 ) -> "np.ndarray":

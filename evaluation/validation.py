@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.cub import Birds
+from data.captioned_images import CaptionedImages
 from data.sampling import to_unit
 from metrics.fid import frechet_distance
 from metrics.r_precision import r_precision
@@ -17,13 +17,13 @@ from t2i.painter import Painter
 AT_ONCE = 100
 
 
-def drawn_captions(birds: Birds) -> list[str]:
+def drawn_captions(birds: CaptionedImages) -> list[str]:
     """One caption of every picture, the same at every call."""
     rng = np.random.default_rng(0)
     return [of_one[rng.integers(len(of_one))] for of_one in birds.captions]
 
 
-def real_pictures(birds: Birds, rows: range) -> Iterator[Tensor]:
+def real_pictures(birds: CaptionedImages, rows: range) -> Iterator[Tensor]:
     """(B, 3, S, S) in [-1, 1], uncropped."""
     for start in rows[::AT_ONCE]:
         yield to_unit(birds.batch(range(start, min(start + AT_ONCE, rows.stop)), None))
@@ -47,7 +47,7 @@ def precision(
 
 
 @torch.inference_mode()
-def real_r_precision(encoder: Damsm | CharEncoder, birds: Birds) -> float:
+def real_r_precision(encoder: Damsm | CharEncoder, birds: CaptionedImages) -> float:
     """R-precision of the set's own pictures with one caption each."""
     encoder.eval()
     seen = image_features(encoder, real_pictures(birds, range(len(birds))))
@@ -56,7 +56,7 @@ def real_r_precision(encoder: Damsm | CharEncoder, birds: Birds) -> float:
 
 @torch.inference_mode()
 def painted_scores(
-    painter: Painter, encoder: Damsm | CharEncoder, birds: Birds, count: int
+    painter: Painter, encoder: Damsm | CharEncoder, birds: CaptionedImages, count: int
 ) -> dict[str, float]:
     """R-precision of pictures of `count` captions of the set, and their Frechet distance from its own pictures."""
     rows = np.random.default_rng(0).permutation(len(birds))[:count]

@@ -184,11 +184,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def draw(args: argparse.Namespace, models: dict[str, Path]) -> None:
     """The same test captions from the same noise, a column a family."""
-    from data.cub import load_birds
+    from data.captioned_images import load_images
     from pipeline import load_painter
     from visualization import grids
 
-    birds = load_birds(args.data, "test", 64, args.data / "cache", "error")
+    birds = load_images(args.data, "test", 64, args.data / "cache", "error")
     captions = [birds.captions[i][0] for i in range(0, len(birds), len(birds) // CAPTIONS)][:CAPTIONS]
     painters = [load_painter(model) for model in models.values()]
     rows = [

@@ -49,7 +49,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from dataclasses import asdict
 
     from core.model_folder import save_model
-    from data.cub import load_birds
+    from data.captioned_images import load_images
     from data.painted_birds.build import ensure_painted_birds
     from data.painted_birds.recordings import ensure_spoken_captions
     from t2i.encoders.damsm import Damsm, DamsmConfig
@@ -59,7 +59,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = {"train_species": 12, "train_pictures": 2, "test_species": 6, "test_pictures": 1}
     birds = ensure_painted_birds(folder, settings=sizes)
     ensure_spoken_captions(folder, settings={"train": 24, "val": 4, "test": 4, "test_voices": 4})
-    captions = [c for cs in load_birds(birds, "train", 64, birds / "cache").captions for c in cs]
+    captions = [c for cs in load_images(birds, "train", 64, birds / "cache").captions for c in cs]
     config = DamsmConfig(embedding=16, word_width=8, image_width=4, image_size=64)
     torch.manual_seed(0)
     model = Damsm(config, Vocabulary.build(captions))

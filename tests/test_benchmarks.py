@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import attngan_iteration, common, damsm, generation, loader, trunks
-from data.cub import load_birds
+from data.captioned_images import load_images
 
 
 def test_damsm_of_the_loop_and_of_the_batch_agree():
@@ -27,12 +27,12 @@ def test_a_folded_trunk_has_the_same_gradient():
 
 def test_packed_pictures_are_those_of_their_files(tiny_world: Path, tmp_path: Path):
     root = tiny_world / "painted_birds"
-    birds = load_birds(root, "train", 64, tmp_path)
+    birds = load_images(root, "train", 64, tmp_path)
     loader.check(birds, loader.sources(root, birds), count=8)
 
 
 def test_packed_pictures_are_those_of_real_photographs(real_birds: Path, tmp_path: Path):
-    birds = load_birds(real_birds, "train", 64, tmp_path)
+    birds = load_images(real_birds, "train", 64, tmp_path)
     loader.check(birds, loader.sources(real_birds, birds), count=8)
 
 

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 from core.errors import UserError
-from data.cub import crop_box, load_birds, read_captions
+from data.captioned_images import crop_box, load_images
+from data.cub import read_captions
 
 CLASSES = ["001.Red_Bird", "002.Blue_Bird", "003.Green_Bird", "004.Grey_Bird"]
 
@@ -86,7 +87,7 @@ def test_crop_box_by_hand():
 
 
 def test_read_as_attngan_does(birds_root, tmp_path):
-    birds = load_birds(birds_root, "train", 32, tmp_path / "cache")
+    birds = load_images(birds_root, "train", 32, tmp_path / "cache")
     assert birds.names == [f"{CLASSES[c]}/Bird_{c}_{i}" for c in range(2) for i in range(2)]
     assert birds.class_ids.dtype == np.int64 and birds.class_ids.tolist() == [1, 1, 2, 2]
     assert len(birds) == 4 and birds.size == 32 and birds.damaged == {}
@@ -98,7 +99,7 @@ def test_read_as_attngan_does(birds_root, tmp_path):
 
 
 def test_batch_is_a_function_of_indices_and_generator(birds_root, tmp_path):
-    birds = load_birds(birds_root, "train", 32, tmp_path / "cache")
+    birds = load_images(birds_root, "train", 32, tmp_path / "cache")
     order = [3, 0, 0, 1] * 8
     first = birds.batch(order, np.random.default_rng([1, 2]))
     assert first.shape == (32, 3, 32, 32) and first.dtype == torch.uint8
@@ -126,7 +127,7 @@ def test_batch_is_a_function_of_indices_and_generator(birds_root, tmp_path):
 
 
 def test_centre_crop_without_generator(birds_root, tmp_path):
-    birds = load_birds(birds_root, "train", 32, tmp_path / "cache")
+    birds = load_images(birds_root, "train", 32, tmp_path / "cache")
     _, H, W = birds.pictures[1].shape
     top, left = (H - 32) // 2, (W - 32) // 2
     want = birds.pictures[1][:, top : top + 32, left : left + 32]
@@ -140,7 +141,7 @@ def test_centre_crop_without_generator(birds_root, tmp_path):
 
 
 def test_grey_cmyk_and_palette_become_rgb(birds_root, tmp_path):
-    names = load_birds(birds_root, "train", 16, tmp_path / "cache").names
+    names = load_images(birds_root, "train", 16, tmp_path / "cache").names
     for name, mode in zip(names, ("L", "CMYK", "P", "RGBA"), strict=True):
         path = picture_path(birds_root, name)
         image = Image.open(path).convert(mode)
@@ -149,7 +150,7 @@ def test_grey_cmyk_and_palette_become_rgb(birds_root, tmp_path):
             image.save(path.with_suffix(".png"))
         else:
             image.save(path)
-    birds = load_birds(birds_root, "train", 16, tmp_path / "cache")
+    birds = load_images(birds_root, "train", 16, tmp_path / "cache")
     grey = birds.pictures[0]
     assert np.array_equal(grey[0], grey[1]) and np.array_equal(grey[0], grey[2])
     assert birds.batch(range(4), None).shape == (4, 3, 16, 16)
@@ -173,9 +174,9 @@ def test_a_short_caption_file_is_named_or_skipped(birds_root, tmp_path, caplog):
     with pytest.raises(
         UserError, match=rf"1 of 4 train pictures .*1 captions in text/{name}\.txt, 10 expected"
     ):
-        load_birds(birds_root, "train", 16, tmp_path / "cache")
+        load_images(birds_root, "train", 16, tmp_path / "cache")
     with caplog.at_level(logging.WARNING):
-        birds = load_birds(birds_root, "train", 16, tmp_path / "cache", on_damaged="skip")
+        birds = load_images(birds_root, "train", 16, tmp_path / "cache", on_damaged="skip")
     assert name not in birds.names and len(birds) == len(birds.captions) == len(birds.class_ids) == 3
     assert list(birds.damaged) == [name] and name in caplog.text
 
@@ -185,7 +186,7 @@ def test_a_short_caption_file_is_named_or_skipped(birds_root, tmp_path, caplog):
 
 def test_damage_is_collected_over_the_whole_set(tmp_path, caplog):
     root = make_set(tmp_path / "set", per_class=4)
-    names = load_birds(root, "train", 16, tmp_path / "cache").names
+    names = load_images(root, "train", 16, tmp_path / "cache").names
     picture_path(root, names[0]).write_text("no image")
     picture_path(root, names[1]).unlink()
     cut = picture_path(root, names[2]).read_bytes()
@@ -193,55 +194,57 @@ def test_damage_is_collected_over_the_whole_set(tmp_path, caplog):
     (root / "text" / f"{names[3]}.txt").unlink()
     picture_path(root, names[4]).write_bytes(b"")
     with pytest.raises(UserError) as caught:
-        load_birds(root, "train", 16, tmp_path / "cache")
+        load_images(root, "train", 16, tmp_path / "cache")
     message = str(caught.value)
     assert "5 of 8 train pictures" in message and "and 2 more" in message and "--skip-damaged" in message
     assert all(name in message for name in names[:3]) and "\n" not in message
     assert "not an image" in message and "no picture" in message and "truncated" in message
 
     with caplog.at_level(logging.WARNING):
-        birds = load_birds(root, "train", 16, tmp_path / "cache", on_damaged="skip")
+        birds = load_images(root, "train", 16, tmp_path / "cache", on_damaged="skip")
     assert birds.names == names[5:] and list(birds.damaged) == names[:5]
-    assert len([r for r in caplog.records if r.name == "data.cub"]) == 1 and "5 of 8" in caplog.text
-    again = load_birds(root, "train", 16, tmp_path / "cache", on_damaged="skip")
+    assert (
+        len([r for r in caplog.records if r.name == "data.captioned_images"]) == 1 and "5 of 8" in caplog.text
+    )
+    again = load_images(root, "train", 16, tmp_path / "cache", on_damaged="skip")
     assert again.names == names[5:] and again.damaged == birds.damaged
     assert torch.equal(again.batch([0, 1, 2], None), birds.batch([0, 1, 2], None))
     with pytest.raises(UserError, match="5 of 8"):  # the cache of the skipping run hides nothing
-        load_birds(root, "train", 16, tmp_path / "cache")
+        load_images(root, "train", 16, tmp_path / "cache")
 
 
 def test_nothing_left_is_an_error_even_when_skipping(birds_root, tmp_path):
     shutil.rmtree(birds_root / "CUB_200_2011" / "images")
     (birds_root / "CUB_200_2011" / "images").mkdir()
     with pytest.raises(UserError, match="no usable picture is left in the train split"):
-        load_birds(birds_root, "train", 16, tmp_path / "cache", on_damaged="skip")
+        load_images(birds_root, "train", 16, tmp_path / "cache", on_damaged="skip")
 
 
 def test_a_box_outside_its_picture_is_damage(birds_root, tmp_path):
     path = birds_root / "CUB_200_2011" / "bounding_boxes.txt"
     path.write_text(path.read_text().replace("1 10.0 5.0 50.0 40.0", "1 900.0 5.0 50.0 40.0", 1))
     with pytest.raises(UserError, match="outside the picture of 80x60"):
-        load_birds(birds_root, "train", 16, tmp_path / "cache")
+        load_images(birds_root, "train", 16, tmp_path / "cache")
 
 
 def test_layout_and_lists(birds_root, tmp_path):
     cache = tmp_path / "cache"
     with pytest.raises(UserError, match="has not the layout of CUB.*expected: CUB_200_2011/") as caught:
-        load_birds(tmp_path / "nothing", "train", 16, cache)
+        load_images(tmp_path / "nothing", "train", 16, cache)
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="did you mean"):
-        load_birds(birds_root / "CUB_200_2011", "train", 16, cache)
+        load_images(birds_root / "CUB_200_2011", "train", 16, cache)
     with pytest.raises(UserError, match='no split "trian".*did you mean "train"'):
-        load_birds(birds_root, "trian", 16, cache)
+        load_images(birds_root, "trian", 16, cache)
     with pytest.raises(UserError, match="at least 1"):
-        load_birds(birds_root, "train", 0, cache)
+        load_images(birds_root, "train", 0, cache)
     boxes = birds_root / "CUB_200_2011" / "bounding_boxes.txt"
     boxes.write_text("1 10 nan 50 40\n")
     with pytest.raises(UserError, match=r"bounding_boxes\.txt:1 is .*expected: id x y width height"):
-        load_birds(birds_root, "train", 16, cache)
+        load_images(birds_root, "train", 16, cache)
     boxes.write_text("1 10 5 50 40\n")
     with pytest.raises(UserError, match="3 of 4 .*no bounding box"):
-        load_birds(birds_root, "train", 16, cache)
+        load_images(birds_root, "train", 16, cache)
 
 
 # --- split ---
@@ -249,32 +252,32 @@ def test_layout_and_lists(birds_root, tmp_path):
 
 def test_split_is_made_where_the_pickles_are_absent(tmp_path):
     root = make_set(tmp_path / "set", pickles=False)
-    train = load_birds(root, "train", 16, tmp_path / "cache")
-    test = load_birds(root, "test", 16, tmp_path / "cache")
+    train = load_images(root, "train", 16, tmp_path / "cache")
+    test = load_images(root, "test", 16, tmp_path / "cache")
     assert set(train.class_ids) == {1, 2, 3} and set(test.class_ids) == {4}
     assert len(train) + len(test) == 8 and not set(train.names) & set(test.names)
 
 
 def test_half_a_split_is_refused(birds_root, tmp_path):
     (birds_root / "test" / "filenames.pickle").unlink()
-    assert len(load_birds(birds_root, "train", 16, tmp_path / "cache")) == 4
+    assert len(load_images(birds_root, "train", 16, tmp_path / "cache")) == 4
     with pytest.raises(UserError, match="test/filenames.pickle is missing but train/filenames.pickle"):
-        load_birds(birds_root, "test", 16, tmp_path / "cache")
+        load_images(birds_root, "test", 16, tmp_path / "cache")
 
 
 def test_class_numbers_must_fit_the_names(birds_root, tmp_path):
     path = birds_root / "train" / "class_info.pickle"
     path.write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(UserError, match="2 class numbers for 4 names"):
-        load_birds(birds_root, "train", 16, tmp_path / "cache")
+        load_images(birds_root, "train", 16, tmp_path / "cache")
     path.unlink()  # then the folders' numbers serve
-    assert load_birds(birds_root, "train", 16, tmp_path / "cache").class_ids.tolist() == [1, 1, 2, 2]
+    assert load_images(birds_root, "train", 16, tmp_path / "cache").class_ids.tolist() == [1, 1, 2, 2]
 
 
 def test_a_pickle_with_code_is_refused(birds_root, tmp_path):
     (birds_root / "train" / "filenames.pickle").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(UserError, match="was refused: the pickle calls for os.system"):
-        load_birds(birds_root, "train", 16, tmp_path / "cache")
+        load_images(birds_root, "train", 16, tmp_path / "cache")
 
 
 # --- cache ---
@@ -286,18 +289,18 @@ def packed_at(cache: Path) -> int:
 
 def test_cache_is_used_again_and_rebuilt_on_change(birds_root, tmp_path):
     cache = tmp_path / "cache"
-    first = load_birds(birds_root, "train", 16, cache)
+    first = load_images(birds_root, "train", 16, cache)
     name = first.names[0]
     pixels = first.batch([0, 1, 2, 3], None)
     stamp = packed_at(cache)
-    load_birds(birds_root, "train", 16, cache)
+    load_images(birds_root, "train", 16, cache)
     assert packed_at(cache) == stamp
-    load_birds(birds_root, "train", 20, cache)
-    load_birds(birds_root, "test", 16, cache)
+    load_images(birds_root, "train", 20, cache)
+    load_images(birds_root, "test", 16, cache)
     assert packed_at(cache) == stamp  # each size and split has its own
 
     Image.new("RGB", (80, 60), (255, 0, 0)).save(picture_path(birds_root, name))  # a changed picture
-    changed = load_birds(birds_root, "train", 16, cache)
+    changed = load_images(birds_root, "train", 16, cache)
     assert packed_at(cache) != stamp
     assert (changed.batch([0], None)[0, 0] > 250).all() and torch.equal(changed.batch([1], None), pixels[1:2])
     assert torch.equal(first.batch([0], None), pixels[:1])  # who had the old one open keeps it
@@ -305,7 +308,7 @@ def test_cache_is_used_again_and_rebuilt_on_change(birds_root, tmp_path):
     stamp = packed_at(cache)
     boxes = birds_root / "CUB_200_2011" / "bounding_boxes.txt"
     boxes.write_text(boxes.read_text().replace("2 11.0", "2 21.0", 1))  # a changed box
-    load_birds(birds_root, "train", 16, cache)
+    load_images(birds_root, "train", 16, cache)
     assert packed_at(cache) != stamp
 
 
@@ -314,7 +317,7 @@ def test_cache_is_used_again_and_rebuilt_on_change(birds_root, tmp_path):
 )
 def test_a_harmed_cache_is_rebuilt(birds_root, tmp_path, harm):
     cache = tmp_path / "cache"
-    pixels = load_birds(birds_root, "train", 16, cache).batch([0, 1, 2, 3], None)
+    pixels = load_images(birds_root, "train", 16, cache).batch([0, 1, 2, 3], None)
     values, index = cache / "train-16.bin", cache / "train-16.json"
     whole = values.read_bytes()
     if harm == "truncated":
@@ -331,22 +334,22 @@ def test_a_harmed_cache_is_rebuilt(birds_root, tmp_path, harm):
         content = json.loads(index.read_text())
         content["shapes"] = content["shapes"][:-1]
         index.write_text(json.dumps(content))
-    assert torch.equal(load_birds(birds_root, "train", 16, cache).batch([0, 1, 2, 3], None), pixels)
+    assert torch.equal(load_images(birds_root, "train", 16, cache).batch([0, 1, 2, 3], None), pixels)
     assert values.read_bytes() == whole
 
 
 def test_a_kill_while_packing_leaves_no_half_cache(birds_root, tmp_path, root):
     cache = tmp_path / "cache"
     script = f"""
-        import os, time, data.cub
-        read = data.cub._read_picture
+        import os, time, data.captioned_images
+        read = data.captioned_images._read_picture
         def slow(path, *rest):
             if path.name.startswith("Bird_1"):
                 os.write(1, b"packing\\n")  # whole, though several threads pack
                 time.sleep(60)
             return read(path, *rest)
-        data.cub._read_picture = slow
-        data.cub.load_birds({str(birds_root)!r}, "train", 16, {str(cache)!r})
+        data.captioned_images._read_picture = slow
+        data.captioned_images.load_images({str(birds_root)!r}, "train", 16, {str(cache)!r})
     """
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], cwd=root, stdout=subprocess.PIPE, env={**os.environ}
@@ -356,13 +359,13 @@ def test_a_kill_while_packing_leaves_no_half_cache(birds_root, tmp_path, root):
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not (cache / "train-16.bin").exists() and not (cache / "train-16.json").exists()
-    assert len(load_birds(birds_root, "train", 16, cache)) == 4
+    assert len(load_images(birds_root, "train", 16, cache)) == 4
     left = sorted(path.name for path in cache.iterdir() if not path.name.endswith(".lock"))
     assert left == ["train-16.bin", "train-16.json"]  # the killed process's part is gone too
 
 
 def test_cache_travels_to_another_process(birds_root, tmp_path):
-    birds = load_birds(birds_root, "train", 16, tmp_path / "cache")
+    birds = load_images(birds_root, "train", 16, tmp_path / "cache")
     sent = pickle.dumps(birds)
     assert len(sent) < 10_000  # the pictures are mapped there, not sent
     assert torch.equal(pickle.loads(sent).batch([0, 3], None), birds.batch([0, 3], None))
@@ -371,7 +374,7 @@ def test_cache_travels_to_another_process(birds_root, tmp_path):
 def test_cache_folder_that_cannot_be_made(birds_root, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot make the folder"):
-        load_birds(birds_root, "train", 16, tmp_path / "file" / "cache")
+        load_images(birds_root, "train", 16, tmp_path / "file" / "cache")
 
 
 # --- the real set ---
@@ -403,8 +406,8 @@ def test_real_cub(realdata, tmp_path):
         (root / split / "class_info.pickle").write_bytes(
             pickle.dumps([number for _, number in kept], protocol=2)
         )
-    train = load_birds(root, "train", 64, tmp_path / "cache")
-    test = load_birds(root, "test", 64, tmp_path / "cache")
+    train = load_images(root, "train", 64, tmp_path / "cache")
+    test = load_images(root, "test", 64, tmp_path / "cache")
     assert (len(train), len(test)) == (116, 60)
     assert set(train.class_ids) == {2, 12} and set(test.class_ids) == {1}
     assert all(len(captions) == 10 for captions in train.captions + test.captions)
@@ -413,4 +416,4 @@ def test_real_cub(realdata, tmp_path):
     with pytest.raises(UserError, match="8739 of 8855 train pictures"):
         (root / "train" / "filenames.pickle").write_bytes((real / "train" / "filenames.pickle").read_bytes())
         (root / "train" / "class_info.pickle").unlink()
-        load_birds(root, "train", 64, tmp_path / "cache")
+        load_images(root, "train", 64, tmp_path / "cache")

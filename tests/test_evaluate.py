@@ -131,10 +131,10 @@ def test_the_rendered_row_is_what_the_classifier_reads_from_the_pictures(
     """A classifier that sees through: the real row is then right by the set's own truth."""
     import csv
 
-    from data.cub import load_birds
+    from data.captioned_images import load_images
     from data.sampling import to_unit
 
-    birds = load_birds(tiny_world / "painted_birds", "test", 64, tiny_world / "painted_birds" / "cache")
+    birds = load_images(tiny_world / "painted_birds", "test", 64, tiny_world / "painted_birds" / "cache")
     with open(tiny_world / "painted_birds" / "parts.csv") as file:
         truth = {row["name"]: [COLOURS.index(row[part]) for part in PARTS] for row in csv.DictReader(file)}
     pictures = to_unit(birds.batch(range(len(birds)), None))

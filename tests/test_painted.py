@@ -17,7 +17,7 @@ from PIL import Image
 
 from core.errors import UserError
 from data import prepare
-from data.cub import load_birds
+from data.captioned_images import load_images
 from data.painted_birds import drawing as painted
 from data.painted_birds.build import BirdSettings, ensure_painted_birds
 from data.painted_birds.captions import MAX_WORDS, MIN_WORDS, write_caption, write_captions
@@ -35,7 +35,7 @@ from data.painted_birds.scene import HEIGHT, POSES, WIDTH, make_scene
 from data.painted_birds.settings import settings_of
 from data.painted_birds.species import species_list, species_marks
 from data.pickles import load_pickle
-from data.sampling import bird_batch
+from data.sampling import image_batch
 
 SMALL = {"train_species": 3, "train_pictures": 2, "test_species": 2, "test_pictures": 2}
 
@@ -121,8 +121,8 @@ def test_annotators_sentences_do_not_break_the_parser(realdata: Path):
 
 
 def test_a_batch_may_have_several_captions_of_every_picture(tiny_world):
-    birds = load_birds(tiny_world / "painted_birds", "train", 32, tiny_world / "painted_birds" / "cache")
-    one, three = (bird_batch(birds, 5, 4, seed=1, each=each) for each in (1, 3))
+    birds = load_images(tiny_world / "painted_birds", "train", 32, tiny_world / "painted_birds" / "cache")
+    one, three = (image_batch(birds, 5, 4, seed=1, captions_per_image=each) for each in (1, 3))
     assert (
         torch.equal(one.images, three.images)
         and three.captions[:4] == one.captions
@@ -274,7 +274,7 @@ def birds(tmp_path_factory) -> Path:
 
 def test_the_set_has_the_layout_of_cub(birds: Path, tmp_path: Path):
     for split, species, pictures in (("train", 3, 2), ("test", 2, 2)):
-        loaded = load_birds(birds, split, 64, tmp_path)
+        loaded = load_images(birds, split, 64, tmp_path)
         assert len(loaded) == species * pictures
         assert len(set(loaded.class_ids.tolist())) == species
         assert all(len(captions) == 10 for captions in loaded.captions)
@@ -287,7 +287,7 @@ def test_the_set_has_the_layout_of_cub(birds: Path, tmp_path: Path):
         truth = {row["name"]: row for row in csv.DictReader(file)}
     assert len(truth) == 10
     for split in ("train", "test"):
-        loaded = load_birds(birds, split, 64, tmp_path)
+        loaded = load_images(birds, split, 64, tmp_path)
         for name, captions in zip(loaded.names, loaded.captions, strict=True):
             for caption in captions:
                 assert all(truth[name][part] == colour for part, colour in named_colours(caption).items())
@@ -313,7 +313,7 @@ def test_only_what_is_missing_is_made_and_comes_out_the_same(birds: Path):
 def test_a_split_made_alone_is_the_same(birds: Path, tmp_path: Path):
     alone = ensure_painted_birds(tmp_path, ("test",), SMALL)
     assert not (alone / "train").exists()
-    assert len(load_birds(alone, "test", 64, tmp_path / "cache")) == 4
+    assert len(load_images(alone, "test", 64, tmp_path / "cache")) == 4
     whole, part = checksums(birds), checksums(alone)
     same = [name for name in part if name.endswith((".jpg", ".pickle")) or name.startswith("text")]
     assert len(same) == 4 + 4 + 2

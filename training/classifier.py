@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from core.model_folder import save_model
 from core.precision import autocast
 from core.runtime import seed_step, set_up
-from data.cub import Birds
+from data.captioned_images import CaptionedImages
 from data.painted_birds.grammar import COLOURS, PARTS
-from data.sampling import bird_batch, to_unit
-from data.sets import BirdData, open_birds, read_parts
+from data.sampling import image_batch, to_unit
+from data.sets import ImageData, open_images, read_parts
 from evaluation.part_classifier import PartClassifier, PartClassifierConfig
 from training.config import RunConfig, load_config
 from training.run import Run
@@ -21,7 +21,7 @@ from training.schedule import set_rate, warmup_cosine
 
 @dataclass
 class TrainClassifier:
-    data: BirdData = field(default_factory=BirdData)
+    data: ImageData = field(default_factory=ImageData)
     run: RunConfig = field(default_factory=RunConfig)
     size: int = 64  # side at which pictures are read, px
     width: int = 32
@@ -40,7 +40,7 @@ def train(config: TrainClassifier) -> None:
     state = run.restore()
     if run.is_complete(state):
         return
-    train_set, test_set = (open_birds(config.data, split, config.size) for split in ("train", "test"))
+    train_set, test_set = (open_images(config.data, split, config.size) for split in ("train", "test"))
     truth = read_parts(config.data.root)  # colours by part of every picture's name
 
     torch.manual_seed(config.run.seed)
@@ -54,7 +54,7 @@ def train(config: TrainClassifier) -> None:
     labels = model.colour_ids([truth[name] for name in train_set.names])  # (N, P)
     for step in run.steps(state):
         seed_step(config.run.seed, step)
-        batch = bird_batch(train_set, step, config.batch, config.run.seed)
+        batch = image_batch(train_set, step, config.batch, config.run.seed)
         set_rate(optimizer, config.lr * warmup_cosine(step, config.run.steps, warmup=20))
         with autocast(device, config.run.precision):
             logits = model(batch.images.to(device))  # (B, P, K)
@@ -78,7 +78,7 @@ def train(config: TrainClassifier) -> None:
 
 @torch.inference_mode()
 def rendered_accuracy(
-    model: PartClassifier, birds: Birds, truth: dict[str, dict[str, str]]
+    model: PartClassifier, birds: CaptionedImages, truth: dict[str, dict[str, str]]
 ) -> dict[str, float]:
     """Fraction of pictures whose colour is read right, by part."""
     model.eval()

@@ -15,8 +15,8 @@ from torch import nn
 from core.errors import UserError
 from core.precision import autocast
 from core.runtime import seed_step, set_up
-from data.sampling import bird_batch, wrong_captions
-from data.sets import BirdData, open_birds, terms_of
+from data.sampling import hard_negatives, image_batch
+from data.sets import ImageData, open_images, terms_of
 from evaluation.validation import real_r_precision
 from t2i.encoders.char_cnn_rnn import CharEncoder
 from t2i.encoders.damsm import Damsm
@@ -29,7 +29,7 @@ from training.schedule import every_epoch, set_rate, warmup_cosine
 
 @dataclass
 class TrainEncoder:
-    data: BirdData = field(default_factory=BirdData)
+    data: ImageData = field(default_factory=ImageData)
     run: RunConfig = field(default_factory=RunConfig)
     variants: ClassVar = {"encoder": ENCODER_CONFIGS}
     encoder: Any = MISSING  # the configuration of an encoder: encoder=damsm or char_cnn_rnn
@@ -94,7 +94,7 @@ def train(config: TrainEncoder) -> None:
     if run.is_complete(state):
         return
     train_set, test_set = (
-        open_birds(config.data, split, config.encoder.image_size) for split in ("train", "test")
+        open_images(config.data, split, config.encoder.image_size) for split in ("train", "test")
     )
     classes = len(np.unique(train_set.class_ids))
 
@@ -117,10 +117,12 @@ def train(config: TrainEncoder) -> None:
     for step in run.steps(state):
         model.train()
         seed_step(config.run.seed, step)
-        batch = bird_batch(train_set, step, config.batch, config.run.seed, method.distinct, each=config.each)
+        batch = image_batch(
+            train_set, step, config.batch, config.run.seed, method.distinct, captions_per_image=config.each
+        )
         captions, again = batch.captions[: config.batch], batch.captions[config.batch :]
         set_rate(optimizer, config.lr * method.rate(step, config.run.steps, classes))
-        wrong = wrong_captions(captions, config.wrong_captions, step, config.run.seed)
+        wrong = hard_negatives(captions, config.wrong_captions, step, config.run.seed)
         with autocast(device, config.run.precision):
             loss, parts = model.loss(
                 batch.images.to(device), captions + wrong, batch.class_ids.to(device), again

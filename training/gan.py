@@ -21,9 +21,9 @@ from core.model_folder import load_discriminators, load_model, save_discriminato
 from core.model_registry import DAMSM
 from core.precision import autocast
 from core.runtime import seed_step, set_up
-from data.cub import Birds
-from data.sampling import bird_batch, wrong_captions
-from data.sets import BirdData, open_birds, terms_of
+from data.captioned_images import CaptionedImages
+from data.sampling import hard_negatives, image_batch
+from data.sets import ImageData, open_images, terms_of
 from evaluation.validation import painted_scores
 from pipeline import open_encoder
 from t2i.encoders.damsm import Damsm
@@ -41,7 +41,7 @@ from training.schedule import every_epoch, linear_end, set_rate
 
 @dataclass
 class TrainGan:
-    data: BirdData = field(default_factory=BirdData)
+    data: ImageData = field(default_factory=ImageData)
     run: RunConfig = field(default_factory=RunConfig)
     variants: ClassVar = {"gan": FAMILIES}
     gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
@@ -88,7 +88,7 @@ def train(config: TrainGan) -> None:
         return
     sizes = family.resolutions(config.gan)
     with parallel.first_alone():  # which draws and packs the pictures where that is still to be done
-        train_set, test_set = (open_birds(config.data, split, sizes[-1]) for split in ("train", "test"))
+        train_set, test_set = (open_images(config.data, split, sizes[-1]) for split in ("train", "test"))
 
     torch.manual_seed(config.run.seed)
     G = family.Generator(config.gan).to(device)
@@ -214,14 +214,14 @@ class Part(NamedTuple):
     epsilon: Tensor
 
 
-def draw(config: TrainGan, birds: Birds, reader: Painter, at: int, sizes: list[int]) -> Part:
+def draw(config: TrainGan, birds: CaptionedImages, reader: Painter, at: int, sizes: list[int]) -> Part:
     """The batch number `at`, with noise from the present state of torch's random numbers."""
     device = next(reader.generator.parameters()).device
-    batch = bird_batch(birds, at, config.batch, config.run.seed, random_crop=config.random_crop)
+    batch = image_batch(birds, at, config.batch, config.run.seed, random_crop=config.random_crop)
     images = batch.images.to(device)
     if config.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    wrong = wrong_captions(batch.captions, config.wrong_captions, at, config.run.seed)
+    wrong = hard_negatives(batch.captions, config.wrong_captions, at, config.run.seed)
     all_text = reader.encode(batch.captions + wrong)
     noise = torch.randn(config.batch, config.gan.noise, device=device)
     epsilon = torch.randn(config.batch, config.gan.condition, device=device)
@@ -309,7 +309,7 @@ def pyramid(images: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
     return (*smaller, images)
 
 
-def sample_grid(painter: Painter, birds: Birds, count: int = 16) -> Tensor:
+def sample_grid(painter: Painter, birds: CaptionedImages, count: int = 16) -> Tensor:
     """The painter's pictures of fixed test captions and seeds, a uint8 grid (3, H, W)."""
     from torchvision.utils import make_grid
 
