@@ -43,7 +43,7 @@ def read_sentences(root: Path | str) -> tuple[list[str], np.ndarray]:
 def read_embeddings(root: Path | str, split: str, names: Sequence[str] | None = None) -> np.ndarray:
     """Sentence features (N, 10, 1024) float32 of a split's pictures, each row in the order of its captions.
 
-    N are the pictures of `filenames.pickle` in its order, or those of `names` ("class/name", as `CaptionedImages.names`), for a
+    N are the pictures of `filenames.pickle` in its order, or those of `names` ("class/name"), for a
     set whose damaged pictures are left out. Raises UserError where a file is missing or damaged, where it holds
     anything but ten features of 1024 finite numbers for each picture, or where a name is not among them.
     """

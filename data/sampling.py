@@ -78,7 +78,7 @@ def image_batch(
 
 
 def hard_negatives(captions: Sequence[str], per_caption: int, step: int, seed: int) -> list[str]:
-    """`per_caption` captions for every one of B that are wrong in one or two colours; those without a colour have none."""
+    """`per_caption` captions for each of B, wrong in one or two colours; captions without a colour have none."""
     rng = np.random.default_rng([seed, step, 2])
     wrong = [(text, wrong_colours(text, rng)) for text in captions for _ in range(per_caption)]
     return [changed for text, changed in wrong if changed != text]
