@@ -25,10 +25,10 @@ def is_result(key: str) -> bool:
     return not {"param", "in"} & set(key.split("/"))
 
 
-def step_of(count: int) -> int:
-    """From one kept value to the next, so that at most KEPT of `count` remain; it shares no factor with `count`, lest
+def step_of(count: int, most: int = KEPT) -> int:
+    """From one kept value to the next, so that at most `most` of `count` remain; it shares no factor with `count`, lest
     every kept value have the same column."""
-    step = max(1, math.ceil(count / KEPT))
+    step = max(1, math.ceil(count / most))
     while math.gcd(step, count) > 1:
         step += 1
     return step
