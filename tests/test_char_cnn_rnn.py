@@ -116,6 +116,26 @@ def test_recurrent_layers_are_the_loops_of_the_papers():
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_sentence_is_the_layers_of_the_papers(form: str):
+    """Beside the recurrent layer, which has its own test."""
+    encoder = CharCnnRnn(tiny(form=form)).double()
+    for parameter in encoder.parameters():
+        nn.init.uniform_(parameter, -0.5, 0.5)
+    w = list(encoder.convolutions.parameters())
+    ids = encode_characters(TEXTS)
+    x = torch.zeros(4, 70, 201, dtype=torch.float64)
+    for row, place in (ids > 0).nonzero().tolist():
+        x[row, ids[row, place] - 1, place] = 1
+    x = nn.functional.max_pool1d(nn.functional.conv1d(x, w[0], w[1]).relu(), 3)
+    x = nn.functional.max_pool1d(nn.functional.conv1d(x, w[2], w[3]).relu(), 3)
+    x = nn.functional.conv1d(x, w[4], w[5]).relu()
+    x = x if form == "icml" else nn.functional.max_pool1d(x, 3, 2)
+    states = encoder.recurrent(x.transpose(1, 2))
+    expected = states.mean(1) @ encoder.to_sentence.weight.T + encoder.to_sentence.bias
+    torch.testing.assert_close(encoder(ids).sentence, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_features_are_the_same_alone_in_a_batch_and_padded(form):
     encoder = CharEncoder(tiny(form=form)).eval()
     for parameter in encoder.text_encoder.parameters():

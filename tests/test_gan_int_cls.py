@@ -65,6 +65,68 @@ def test_the_networks_have_the_published_size():
     assert sum(p.numel() for p in Ds.parameters()) == 4_032_321 - 2241
 
 
+class Plain:
+    """The layers of the authors' script one by one, with the numbers of a module in the order in which it has them."""
+
+    def __init__(self, module: torch.nn.Module):
+        self.left = [value for value in module.state_dict().values() if value.is_floating_point()]
+
+    def take(self, count: int) -> list[Tensor]:
+        taken, self.left = self.left[:count], self.left[count:]
+        return taken
+
+    def norm(self, x: Tensor) -> Tensor:
+        weight, bias, mean, variance = (t.view(1, -1, *[1] * (x.ndim - 2)) for t in self.take(4))
+        return (x - mean) / (variance + 1e-5).sqrt() * weight + bias
+
+    def linear(self, x: Tensor) -> Tensor:
+        weight, bias = self.take(2)
+        return x @ weight.T + bias
+
+    def conv(self, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+        return F.conv2d(x, *self.take(1), None, stride, padding)
+
+    def double(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, *self.take(1), None, 2, 1)
+
+    def bottleneck(self, x: Tensor, slope: float) -> Tensor:
+        hidden = F.leaky_relu(self.norm(self.conv(x)), slope)
+        hidden = F.leaky_relu(self.norm(self.conv(hidden, padding=1)), slope)
+        return F.leaky_relu(x + self.norm(self.conv(hidden, padding=1)), slope)
+
+
+def test_both_networks_are_the_layers_of_the_authors_script():
+    """In eval mode and float64, with random statistics."""
+    networks = [Generator(tiny()), build_discriminators(tiny())[0]]
+    for value in (v for net in networks for v in net.double().eval().state_dict().values()):
+        if value.is_floating_point():
+            value.copy_(torch.rand_like(value) + 0.5 if value.ndim == 1 else torch.randn_like(value) * 0.2)
+    text, noise = sentences(3), torch.randn(3, 5).double()
+    text = TextFeatures(text.words.double(), text.is_pad, text.sentence.double())
+    plain = Plain(networks[0])
+    code = F.leaky_relu(plain.linear(text.sentence), 0.2)
+    x = torch.cat([noise, code], 1)[:, :, None, None]
+    x = plain.bottleneck(plain.norm(F.conv_transpose2d(x, *plain.take(1))), 0.0)
+    x = plain.bottleneck(plain.norm(plain.double(x)), 0.0)
+    for _ in range(2):
+        x = F.relu(plain.norm(plain.double(x)))
+    expected = plain.double(x).tanh()
+    assert not plain.left and 0.1 < expected.std() < 0.99
+    torch.testing.assert_close(networks[0](noise, noise[:, :0], text).images[0], expected, rtol=0, atol=1e-9)
+
+    plain, images = Plain(networks[1]), pictures(3)[0].double()
+    x = F.leaky_relu(plain.conv(images, 2, 1), 0.2)
+    for _ in range(2):
+        x = F.leaky_relu(plain.norm(plain.conv(x, 2, 1)), 0.2)
+    features = plain.bottleneck(plain.norm(plain.conv(x, 2, 1)), 0.2)
+    torch.testing.assert_close(networks[1].features(images), features, rtol=1e-9, atol=1e-9)
+    code = F.leaky_relu(plain.norm(plain.linear(text.sentence)), 0.2)
+    x = torch.cat([features, code[:, :, None, None].expand(-1, -1, 4, 4)], 1)
+    logits = plain.conv(F.leaky_relu(plain.norm(plain.conv(x)), 0.2)).flatten()
+    assert not plain.left and logits.std() > 0.1
+    torch.testing.assert_close(networks[1].judge_pair(features, text.sentence), logits, rtol=1e-9, atol=1e-9)
+
+
 def test_shapes_and_the_contract_of_a_family():
     config = tiny()
     assert resolutions(config) == [64]
