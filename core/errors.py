@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
@@ -15,6 +16,21 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     """The nearest of `choices` as ' (did you mean "x"?)', or '' where none is near."""
     near = difflib.get_close_matches(word, list(choices), n=1)
     return f' (did you mean "{near[0]}"?)' if near else ""
+
+
+def printable(text: object) -> str:
+    """The text on one line, safe for a terminal: control characters, bidirectional marks and bytes that are not UTF-8
+    (surrogates, as Python reads them from file names) as escapes."""
+
+    def escape(letter: str) -> str:
+        code = ord(letter)
+        if 0xDC80 <= code <= 0xDCFF:
+            return f"\\x{code - 0xDC00:02x}"
+        if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+            return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        return letter
+
+    return "".join(map(escape, str(text)))
 
 
 class Parser(argparse.ArgumentParser):

@@ -15,6 +15,7 @@ from PIL import Image
 
 import pipeline
 from app import terminal as generate
+from app.outputs import LONGEST_NAME, slug
 from asr.model import ModelConfig, SpeechTransformer
 from asr.recognizer import Recognizer, Transcript, Word
 from asr.tokenizer import CharacterTokenizer
@@ -221,10 +222,14 @@ def test_seeds(text: str, seeds: list[int]):
     assert generate.parse_seeds(text) == seeds
 
 
-def test_the_default_name_comes_from_clip_or_sentence():
-    assert generate.default_out(Path("a/Red crown.ogg"), None) == Path("outputs/red-crown.png")
-    assert generate.default_out(None, "A bird, it's red!") == Path("outputs/a-bird-it-s-red.png")
-    assert generate.default_out(None, "鳥") == Path("outputs/birds.png")
+def test_names_come_from_clip_or_sentence_whatever_the_script():
+    assert slug("Red crown") == "red-crown" and slug("A bird, it's red!") == "a-bird-it-s-red"
+    assert slug("Blåmeis, größer") == "blameis-grosser"
+    names = {
+        slug(text) for text in ("鳥", "鸟", "красная птица", "красный", "🐦", "!", "...", "red 鳥", "red 鸟")
+    }
+    assert len(names) == 9 and all(re.fullmatch(r"(birds|red)-[0-9a-f]{6}", name) for name in names)
+    assert len(slug("bird " * 100)) <= LONGEST_NAME
 
 
 # ---- mistakes ----

@@ -19,13 +19,15 @@ def loglog_curve(
     # not at the top: the import takes a second or two, and the figure needs no pyplot, hence no display
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     ink, quiet, line, doubt, paper = (
         tuple(np.array(colour) / 255) for colour in (INK, QUIET, LINE, DOUBT, PAPER)
     )
-    figure = Figure(figsize=(9.6, 5.4), dpi=100, facecolor=paper, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.25, h_pad=0.2)
+    figure = Figure(
+        figsize=(9.6, 5.4), dpi=100, facecolor=paper, layout=ConstrainedLayoutEngine(w_pad=0.25, h_pad=0.2)
+    )
     axes = figure.add_subplot(xscale="log", yscale="log", facecolor=paper)
     axes.grid(True, which="both", color=line, linewidth=0.6)
     axes.set_axisbelow(True)

@@ -42,8 +42,11 @@ def spectrogram_page(
     mask = Image.new("L", image.size)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, width - 1, height - 1), 12, fill=255)
     page.paste(image, (MARGIN, MARGIN), mask)
-    for hertz in (500, 1000, 2000, 4000) if band else ():
-        low, high, at = (slaney_mel(f) for f in (band[0], band[1], hertz))
+    lowest, highest = band or (0.0, 0.0)
+    for hertz in (500, 1000, 2000, 4000):
+        if not lowest < hertz < highest:
+            continue
+        low, high, at = slaney_mel(lowest), slaney_mel(highest), slaney_mel(hertz)
         y = MARGIN + height * (1 - (at - low) / (high - low))
         pen.line((MARGIN, y, MARGIN + 6, y), PAPER, 1)
         pen.text((MARGIN + 10, y), f"{hertz / 1000:g} kHz", PAPER, font(12), anchor="lm")

@@ -29,7 +29,7 @@ def shorten(text: str, size: int, width: int) -> str:
     if text_width(text, size) <= width:
         return text
     # what is kept is looked for by halving, then letter by letter, for kerning may make a longer text narrower
-    kept = bisect_right(range(len(text)), False, key=lambda n: text_width(f"{text[:n]}…", size) > width)
+    kept = bisect_right(range(len(text)), 0, key=lambda n: int(text_width(f"{text[:n]}…", size) > width))
     text = text[:kept].rstrip(" …")
     while text and text_width(f"{text}…", size) > width:
         text = text[:-1].rstrip(" …")
