@@ -19,8 +19,10 @@ from torch import Tensor
 
 from benchmarks.common import Form, cores, in_turn, parser, report, timer
 from core.runtime import set_up
-from data.captioned_images import CaptionedImages, crop_box, load_images
-from data.cub import SUFFIXES, read_boxes
+from data.captioned_images import CaptionedImages, load_images
+from data.cub import read_boxes
+from data.listing import SUFFIXES
+from data.pictures import crop_box
 from data.sampling import indices_at, to_unit
 
 SIZES = (64, 128)
@@ -30,7 +32,7 @@ Source = tuple[Path, tuple[int, int, int, int]]  # a picture's file and its box
 
 
 def sources(root: Path, birds: CaptionedImages) -> list[Source]:
-    boxes, images = read_boxes(root), root / "CUB_200_2011" / "images"
+    boxes, images = read_boxes(root) or {}, root / "CUB_200_2011" / "images"
     files = (
         next(file for suffix in SUFFIXES if (file := images / (name + suffix)).is_file())
         for name in birds.names

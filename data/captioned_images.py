@@ -1,19 +1,25 @@
-"""Pictures with captions: one split of a set, cropped and reduced once into a packed cache (data/packed.py)."""
+"""Captioned pictures: one split of a set in any layout (data/layouts.py), cut and reduced once into a packed cache.
+
+A picture has any number of captions. Boxes and classes are optional: without a box a picture is cut to its centre
+square, without classes every picture is a class of its own.
+"""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
 from core.errors import UserError, suggest
-from data.cub import SPLITS, check_layout, find_files, read_all_captions, read_boxes, read_split
-from data.packed import DamagedItem, DamagedItems, Packed, damage_line, fingerprint, open_or_pack
+from data.layouts import find_layout
+from data.listing import Entry, Listing
+from data.packed import DamagedItems, Packed, damage_line, fingerprint, open_or_pack
+from data.pictures import VERSION, read_picture, short_side
 
-CROP_VERSION = 1  # raised when the crop or the resizing changes: caches of the older rule are packed anew
+MOST_SIZE = 2048  # pixels of a side; the largest generators of the field make 1024
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +27,9 @@ log = logging.getLogger(__name__)
 class CaptionedImages:
     """The pictures of one split with their captions, N of them.
 
-    names: "class/name"; class_ids (N,) int64, the class numbers of the set; captions: 10 raw strings each;
-    damaged: name -> reason of those left out.
+    names: unique in the set, "class/name" where there are classes; class_ids (N,) int64, the class numbers of the set,
+    or without classes a number for each picture; captions: one or more raw strings each; damaged: name -> reason of
+    those left out.
     """
 
     def __init__(
@@ -33,12 +40,23 @@ class CaptionedImages:
         size: int,
         pictures: Packed,
         damaged: dict[str, str],
+        has_boxes: bool = True,
+        has_classes: bool = True,
     ) -> None:
         self.names, self.class_ids, self.captions, self.size = names, class_ids, captions, size
         self.pictures, self.damaged = pictures, damaged
+        self.has_boxes, self.has_classes = has_boxes, has_classes
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def require_classes(self, what: str) -> None:
+        """Raises UserError where the set has no classes, which `what` needs."""
+        if not self.has_classes:
+            raise UserError(
+                f"{what} needs the class of every picture, and this set has none; use a set with classes "
+                "(class folders or class_info.pickle), or leave it out"
+            )
 
     def batch(
         self,
@@ -74,105 +92,105 @@ def load_images(
     size: int,
     cache: Path | str,
     on_damaged: Literal["error", "skip"] = "error",
+    advice: str = "--skip-damaged",
 ) -> CaptionedImages:
-    """Read one split of a set in the CUB layout for square training pictures of `size` pixels (S).
+    """Read one split of a set of captioned pictures, in any known layout, for square pictures of `size` pixels (S).
 
-    Each picture is cut to its box (`crop_box`) and its smaller side resized to int(S * 76 / 64), as AttnGAN does;
-    the result is kept in `cache`/<split>-<size>.bin and read from there as long as neither the pictures nor their
-    boxes change. Pictures and captions that are missing or damaged are collected over the whole split; they are a
-    UserError, or with on_damaged="skip" left out and named in a warning. Raises UserError too where `root` has not
-    the layout, or a list in it is damaged.
+    Each picture is cut to its box (`crop_box`), or without boxes to its centre square, and its smaller side resized to
+    int(S * 76 / 64), as AttnGAN does; the result is kept in `cache`/<split>-<size>.bin and read from there as long as
+    neither the pictures nor their boxes change. Pictures and captions that are missing or damaged are collected over
+    the whole split; they are a UserError, or with on_damaged="skip" left out and named in a warning. Captions without
+    a word in Latin letters, of which no encoder knows any, are left out. `advice` is how the caller's user leaves
+    damaged pictures out. Raises UserError too where `root` has no known layout, or a list in it is damaged.
     """
     root, cache = Path(root), Path(cache)
-    if split not in SPLITS:
+    layout = find_layout(root)
+    if split not in (splits := layout.splits(root)):
         raise UserError(
-            f'no split "{split}" in {root}{suggest(split, SPLITS)}: the splits are train and test'
+            f'no split "{split}" in {root}{suggest(split, splits)}: the splits are {" and ".join(splits)}'
         )
-    if size < 1:
-        raise UserError(f"pictures of {size} pixels: the size must be at least 1")
-    check_layout(root)
-    names, class_ids = read_split(root, split)
-    boxes = read_boxes(root)
-    files = find_files(root / "CUB_200_2011" / "images", names)
-    captions, problems = read_all_captions(root / "text", names)
-    for name in names:
-        if name not in files:
-            problems[name] = "no picture"
-        elif name not in boxes:
-            problems[name] = "no bounding box"
-    sound = [i for i, name in enumerate(names) if name not in problems]
-
-    def decode(item: int) -> np.ndarray:
-        name = names[sound[item]]
-        return _read_picture(files[name][0], boxes[name], size)
-
-    described = [(names[i], files[names[i]][0].suffix, files[names[i]][1], boxes[names[i]]) for i in sound]
+    if not 1 <= size <= MOST_SIZE:
+        bound = f"at least 1{'' if size < 1 else f' and at most {MOST_SIZE}'}"
+        raise UserError(f"pictures of {size} pixels: the size must be {bound}")
+    try:
+        listing = layout.read(root, split)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or root}: {error.strerror}; restore it") from error
+    entries = _with_known_letters(listing.entries, root, split)
+    problems = {entry.name: reason for entry in entries if (reason := _problem(entry, listing))}
+    sound = [entry for entry in entries if entry.name not in problems]
     pictures = None
     try:
-        pictures = open_or_pack(
-            cache / f"{split}-{size}",
-            fingerprint("cub", CROP_VERSION, size, described),
-            len(sound),
-            decode,
-            "uint8",
-            f"packing {split} pictures at {size} px",
-            "picture",
-            keep_going=on_damaged == "skip",
-        )
+        pictures = _packed(sound, cache / f"{split}-{size}", size, split, on_damaged == "skip")
         broken = pictures.damaged
     except DamagedItems as error:
         broken = error.reasons
-    problems |= {names[sound[item]]: reason for item, reason in broken.items()}
-    problems = {name: problems[name] for name in names if name in problems}
+    problems |= {sound[item].name: reason for item, reason in broken.items()}
+    problems = {entry.name: problems[entry.name] for entry in entries if entry.name in problems}
     if problems:
-        line = damage_line(root, problems, len(names), f"{split} pictures")
+        line = damage_line(root, problems, len(entries), f"{split} pictures")
         if on_damaged != "skip" or pictures is None:
-            raise UserError(f"{line}; restore them, or leave them out with --skip-damaged")
+            raise UserError(f"{line}; restore them, or leave them out with {advice}")
         log.warning("%s; they are left out", line)
     if pictures is None or not len(pictures):
         raise UserError(f"no usable picture is left in the {split} split of {root}; restore the set")
     kept = [sound[item] for item in pictures.kept]
+    ids = [entry.class_id for entry in kept] if listing.has_classes else range(len(kept))
     return CaptionedImages(
-        [names[i] for i in kept],
-        np.array([class_ids[i] for i in kept], np.int64),
-        [captions[names[i]] for i in kept],
+        [entry.name for entry in kept],
+        np.array(ids, np.int64),
+        [entry.captions for entry in kept],
         size,
         pictures,
         problems,
+        listing.has_boxes,
+        listing.has_classes,
     )
 
 
-def crop_box(box: Sequence[int], width: int, height: int) -> tuple[int, int, int, int]:
-    """StackGAN's and AttnGAN's cut about a bird: (left, top, right, bottom) in pixels.
+def _packed(entries: list[Entry], stem: Path, size: int, split: str, keep_going: bool) -> Packed:
+    files = [entry.file for entry in entries if entry.file is not None]
+    described = [
+        (entry.name, file.path.name, file.bytes, file.changed, entry.box)
+        for entry, file in zip(entries, files, strict=True)
+    ]
+    return open_or_pack(
+        stem,
+        fingerprint("pictures", VERSION, size, described),
+        len(entries),
+        lambda item: read_picture(files[item].path, entries[item].box, size),
+        "uint8",
+        f"packing {split} pictures at {size} px",
+        "picture",
+        keep_going,
+        expected_bytes=len(entries) * 3 * short_side(size) ** 2,
+    )
 
-    box: x, y, w, h. The square of half-side int(0.75 * max(w, h)) about the box's centre, clipped to the picture of
-    `width` x `height`, hence not always square.
-    """
-    x, y, w, h = box
-    r = int(max(w, h) * 0.75)
-    centre_x, centre_y = int((2 * x + w) / 2), int((2 * y + h) / 2)
-    return max(0, centre_x - r), max(0, centre_y - r), min(width, centre_x + r), min(height, centre_y + r)
+
+def _problem(entry: Entry, listing: Listing) -> str:
+    """Why a picture cannot be used, or nothing."""
+    if entry.file is None:
+        return "no picture"
+    if listing.has_boxes and entry.box is None:
+        return "no bounding box"
+    if entry.problem:
+        return entry.problem
+    return "" if entry.captions else "no caption with a word in Latin letters"
 
 
-def _read_picture(path: Path, box: Sequence[int], size: int) -> np.ndarray:
-    """Cut and reduced picture (3, H, W) uint8 with min(H, W) = int(S * 76 / 64)."""
-    try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
-    except MemoryError:
-        raise
-    except Exception as error:  # the decoders of damaged files raise nearly anything
-        reason = (
-            "not an image"
-            if isinstance(error, Image.UnidentifiedImageError)
-            else " ".join(str(error).split())
+def _with_known_letters(entries: list[Entry], root: Path, split: str) -> list[Entry]:
+    """The pictures without those captions that no encoder can read: a word is of letters from a to z, or digits."""
+    result, left_out = [], []
+    for entry in entries:
+        captions = [text for text in entry.captions if re.search(r"\w", text.lower(), re.ASCII)]
+        left_out += [entry.name] * (len(entry.captions) - len(captions))
+        result.append(entry._replace(captions=captions))
+    if left_out:
+        log.warning(
+            "%s captions of the %s split of %s have no word in Latin letters (the first is of %s); they are left out",
+            len(left_out),
+            split,
+            root,
+            left_out[0],
         )
-        raise DamagedItem(reason[:80] or type(error).__name__) from error
-    left, top, right, bottom = crop_box(box, *image.size)
-    if right <= left or bottom <= top:
-        raise DamagedItem(f"box {tuple(box)} outside the picture of {image.size[0]}x{image.size[1]}")
-    short, w, h = int(size * 76 / 64), right - left, bottom - top
-    # torchvision.transforms.Resize(short)
-    target = (short, int(short * h / w)) if w < h else (int(short * w / h), short)
-    image = image.crop((left, top, right, bottom)).resize(target, Image.Resampling.BILINEAR)
-    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    return result

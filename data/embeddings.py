@@ -6,16 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from data.cub import CAPTIONS, SPLITS, read_all_captions, read_split
+from data.cub import SPLITS, read_all_captions, read_split
 from data.pickles import load_pickle
 
 FILE = "char-CNN-RNN-embeddings.pickle"
+CAPTIONS = 10  # a picture
 WIDTH = 1024  # E, of char-CNN-RNN's sentence features
 
 
 def has_embeddings(root: Path | str) -> bool:
     """Whether a folder is a set with published sentence features, of one split at least."""
-    return any((Path(root) / split / FILE).is_file() for split in SPLITS)
+    try:
+        return any((Path(root) / split / FILE).is_file() for split in SPLITS)
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
 
 
 def read_sentences(root: Path | str) -> tuple[list[str], np.ndarray]:
@@ -29,7 +33,7 @@ def read_sentences(root: Path | str) -> tuple[list[str], np.ndarray]:
     for split in SPLITS:
         embeddings = read_embeddings(root, split)  # (N, 10, 1024)
         names, _ = read_split(root, split)
-        captions, problems = read_all_captions(root / "text", names)
+        captions, problems = read_all_captions(root / "text", names, CAPTIONS)
         sound = [i for i, name in enumerate(names) if name not in problems]
         if not sound:
             raise UserError(

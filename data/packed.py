@@ -1,7 +1,8 @@
 """A set decoded once: arrays of any shapes in one flat file that is memory-mapped, and an index beside it.
 
 `<stem>.bin` holds the values one item after another, `<stem>.json` the shapes, what was left out and why, and the
-fingerprint of what was packed. A cache that does not fit its fingerprint, its size or its probe is packed anew.
+fingerprint of what was packed. A cache that does not fit its fingerprint, its size, its probe or the checksum of
+its index is packed anew.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import glob
 import hashlib
 import json
 import os
+import shutil
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -27,7 +29,7 @@ try:
 except ImportError:  # not on Windows: two processes may then pack the same set twice, which is slow but right
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1
+FORMAT = 2
 
 
 class DamagedItem(Exception):
@@ -82,17 +84,20 @@ def open_or_pack(
     label: str,
     unit: str,
     keep_going: bool,
+    expected_bytes: int = 0,
 ) -> Packed:
     """Open the cache at `stem` if it was packed from what the fingerprint `mark` says, else pack it.
 
     decode(i), called from several threads for i < count, returns an array of `dtype`, None to leave the item out
     silently, or raises DamagedItem. With `keep_going` damaged items are left out and noted; without, DamagedItems is
     raised after all items were tried, and nothing is written. A kill while packing leaves the former cache or none.
+    Raises UserError where the disk has less than `expected_bytes` left.
     """
     cached = _open(stem, mark)
     if cached and (keep_going or not cached.damaged):
         return cached
     make_folder(stem.parent)
+    check_space(stem.parent, expected_bytes, label)
     with _locked(stem):
         cached = _open(stem, mark)  # another process may have packed it meanwhile
         if cached and (keep_going or not cached.damaged):
@@ -121,6 +126,7 @@ def open_or_pack(
             if damaged and not keep_going:
                 raise DamagedItems(damaged)
             index["bytes"], index["probe"] = path.stat().st_size, _probe(path)
+            index["checksum"] = _checksum(index)
             stem.with_name(stem.name + ".json").unlink(
                 missing_ok=True
             )  # an old index must not meet the new values
@@ -137,6 +143,7 @@ def _open(stem: Path, mark: str) -> Packed | None:
         index = json.loads(stem.with_name(stem.name + ".json").read_text(encoding="utf-8"))
         if (
             index["fingerprint"] != mark
+            or index["checksum"] != _checksum(index)
             or index["bytes"] != path.stat().st_size
             or index["probe"] != _probe(path)
         ):
@@ -144,8 +151,52 @@ def _open(stem: Path, mark: str) -> Packed | None:
         packed = Packed(path, index)
         whole = packed.offsets[-1] == packed.values.size and len(packed) == len(packed.kept)
         return packed if whole else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, cut short or no index at all
-        return None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        IndexError,
+        RecursionError,
+    ):
+        return None  # absent, cut short, edited or no index at all
+
+
+def _checksum(index: dict[str, Any]) -> str:
+    """Of an index but for the checksum in it, as it is after a round through JSON."""
+    rest = {key: value for key, value in index.items() if key != "checksum"}
+    rest = json.loads(json.dumps(rest))  # in which all keys are strings
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Raises UserError where the disk of a folder has not `needed` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{what} needs {_gigabytes(needed)}, {_gigabytes(free)} are free in {folder}; free some space or "
+            "choose another folder"
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def cache_folder(root: Path | str, given: Path | str = "") -> Path:
+    """Where the caches of a set are: the folder given, or cache/ in the set, or beside a set that is read-only."""
+    if str(given):
+        return Path(given)
+    root = Path(root)
+    inside = root / "cache"
+    try:
+        if inside.is_dir() or os.access(root, os.W_OK) or not os.access(root.parent, os.W_OK):
+            return inside
+    except OSError:
+        return inside
+    return root.parent / f"{root.resolve().name}-cache"
 
 
 def _probe(path: Path, blocks: int = 128, block: int = 4096) -> int:

@@ -222,11 +222,10 @@ def open_birds(args: argparse.Namespace, root: Path, size: int) -> "CaptionedIma
 
 
 def cache_of(args: argparse.Namespace, root: Path) -> Path:
-    """--cache, or a folder in the set, or, where the set is elsewhere, one of its name under --root."""
-    if args.cache:
-        return args.cache
-    inside = args.root.resolve() in root.resolve().parents
-    return root / "cache" if inside else args.root / "cache" / root.resolve().name
+    """--cache, or the folder that trainers use, in the set."""
+    from data.packed import cache_folder
+
+    return cache_folder(root, args.cache or "")
 
 
 def has_part_truth(args: argparse.Namespace) -> bool:

@@ -18,8 +18,10 @@ import torch
 from PIL import Image
 
 from core.errors import UserError
-from data.captioned_images import crop_box, load_images
+from data.captioned_images import load_images
 from data.cub import read_captions
+from data.pictures import crop_box
+from data.sampling import image_batch
 
 CLASSES = ["001.Red_Bird", "002.Blue_Bird", "003.Green_Bird", "004.Grey_Bird"]
 
@@ -159,20 +161,37 @@ def test_grey_cmyk_and_palette_become_rgb(birds_root, tmp_path):
 # --- captions ---
 
 
-def test_captions_are_the_first_ten_usable_lines_as_written(tmp_path):
+def test_captions_are_the_usable_lines_as_written(tmp_path):
     lines = ["A Red bird; it's small.", "", "...", "a bird\ufffd\ufffdwith wings"] + [
         f"line {i}" for i in range(20)
     ]
     (tmp_path / "a.txt").write_bytes("\r\n".join(lines).encode() + b"\nbad \xff byte")
-    got = read_captions(tmp_path / "a.txt")
-    assert got == ["A Red bird; it's small.", "a bird with wings"] + [f"line {i}" for i in range(8)]
+    every = [
+        "A Red bird; it's small.",
+        "a bird with wings",
+        *(f"line {i}" for i in range(20)),
+        "bad \ufffd byte",
+    ]
+    assert read_captions(tmp_path / "a.txt") == every
+    assert read_captions(tmp_path / "a.txt", 10) == every[:10]  # what published features are of
 
 
-def test_a_short_caption_file_is_named_or_skipped(birds_root, tmp_path, caplog):
+def test_any_number_of_captions_will_do(birds_root, tmp_path):
+    (birds_root / "text" / f"{CLASSES[0]}/Bird_0_0.txt").write_text("only one\n")
+    (birds_root / "text" / f"{CLASSES[0]}/Bird_0_1.txt").write_text(
+        "\n".join(f"a bird {i}" for i in range(23))
+    )
+    images = load_images(birds_root, "train", 16, tmp_path / "cache")
+    assert [len(captions) for captions in images.captions] == [1, 23, 10, 10]
+    batch = image_batch(images, step=0, batch=4, seed=0, captions_per_image=3)
+    assert len(batch.captions) == 12 and batch.captions.count("only one") == 3
+
+
+def test_an_empty_caption_file_is_named_or_skipped(birds_root, tmp_path, caplog):
     name = f"{CLASSES[0]}/Bird_0_1"
-    (birds_root / "text" / f"{name}.txt").write_text("only one\n")
+    (birds_root / "text" / f"{name}.txt").write_text("...\n")
     with pytest.raises(
-        UserError, match=rf"1 of 4 train pictures .*1 captions in text/{name}\.txt, 10 expected"
+        UserError, match=rf"1 of 4 train pictures .*0 captions in text/{name}\.txt, one or more expected"
     ):
         load_images(birds_root, "train", 16, tmp_path / "cache")
     with caplog.at_level(logging.WARNING):
@@ -341,15 +360,15 @@ def test_a_harmed_cache_is_rebuilt(birds_root, tmp_path, harm):
 def test_a_kill_while_packing_leaves_no_half_cache(birds_root, tmp_path, root):
     cache = tmp_path / "cache"
     script = f"""
-        import os, time, data.captioned_images
-        read = data.captioned_images._read_picture
+        import os, time, data.captioned_images as images
+        read = images.read_picture
         def slow(path, *rest):
             if path.name.startswith("Bird_1"):
                 os.write(1, b"packing\\n")  # whole, though several threads pack
                 time.sleep(60)
             return read(path, *rest)
-        data.captioned_images._read_picture = slow
-        data.captioned_images.load_images({str(birds_root)!r}, "train", 16, {str(cache)!r})
+        images.read_picture = slow
+        images.load_images({str(birds_root)!r}, "train", 16, {str(cache)!r})
     """
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], cwd=root, stdout=subprocess.PIPE, env={**os.environ}
