@@ -140,8 +140,8 @@ def spectrogram(samples: "np.ndarray") -> "np.ndarray":
 
     The recogniser's features before their normalisation, which would hide the formants from the eye.
     """
-    from asr.audio import DYNAMIC_RANGE, SMALLEST_POWER, WINDOW, LogMel
+    from asr.features import DYNAMIC_RANGE, SMALLEST_POWER, WINDOW, LogMel
 
     sound = torch.nn.functional.pad(torch.from_numpy(samples), (0, max(WINDOW - len(samples), 0)))
-    log = LogMel().mel(sound).clamp(min=SMALLEST_POWER).log()  # (80, T)
+    log = LogMel().power(sound[None])[0].T.clamp(min=SMALLEST_POWER).log()  # (80, T)
     return (log - log.max()).clamp(min=-DYNAMIC_RANGE).numpy()

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.audio import FRAME_RATE, N_MELS, SAMPLE_RATE, resample
+from asr.audio import SAMPLE_RATE, resample
+from asr.features import FRAME_RATE, N_MELS
 
 
 @dataclass

@@ -1,21 +1,23 @@
-"""From posteriors to text: greedy, and joint CTC/attention beam search.
+"""From posteriors to text: greedy, and a beam search over a list of scorers; and when each character was spoken.
 
 Watanabe et al., "Hybrid CTC/Attention Architecture for End-to-End Speech Recognition", 2017, Sec. III and Alg. 2.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
-import torchaudio
 from torch import Tensor
 
-from asr.model import Decoder
+from asr.decoder import Decoder
+from asr.scorers import Weighted
 from asr.tokenizer import BLANK, EDGE
 
 
 class Hypothesis(NamedTuple):
     tokens: list[int]
-    score: float  # w * log p_ctc + (1 - w) * log p_attention, nats
+    score: float  # the weighted sum of the scorers, nats
 
 
 def greedy_ctc(log_probs: Tensor, is_pad: Tensor) -> list[list[int]]:
@@ -28,114 +30,46 @@ def greedy_ctc(log_probs: Tensor, is_pad: Tensor) -> list[list[int]]:
     return texts
 
 
-class PrefixState(NamedTuple):
-    """CTC's forward variables of N hypotheses over T frames, the first column being before any frame; logarithms."""
-
-    ending: Tensor  # (N, T + 1): paths that spell the hypothesis and end with its last token
-    blank: Tensor  # (N, T + 1): paths that spell it and end with a blank
-    last: Tensor  # (N,): the last token, BLANK for the empty hypothesis
-
-
-class PrefixScorer:
-    """Log probability under CTC that a text begins with a hypothesis, for all its extensions at once.
-
-    Alg. 2 of the paper runs over the frames in a loop. Its recursions are linear, so the sum over the frame at
-    which the new token begins is one cumulative log-sum; in float64, since that subtracts large cumulative sums.
-    """
-
-    def __init__(self, log_probs: Tensor, is_pad: Tensor):
-        """log_probs (B, T, V), is_pad (B, T)."""
-        self.log_probs = log_probs.double().masked_fill(is_pad[..., None], 0.0)  # (B, T, V)
-        self.is_pad = is_pad
-        self.frames = (~is_pad).sum(dim=1)  # (B,)
-        zero = torch.zeros_like(self.log_probs[:, :1])
-        self.cumulated = torch.cat([zero, self.log_probs.cumsum(dim=1)], dim=1)  # (B, T + 1, V)
-
-    def start(self, width: int) -> PrefixState:
-        """`width` empty hypotheses a clip."""
-        blank = self.cumulated[..., BLANK].repeat_interleave(width, dim=0)  # (N, T + 1)
-        last = torch.full((len(blank),), BLANK, device=blank.device)
-        return PrefixState(torch.full_like(blank, -torch.inf), blank, last)
-
-    def score(self, state: PrefixState) -> Tensor:
-        """Log probability of each hypothesis extended by each token; EDGE stands for its end -> (N, V)."""
-        width = len(state.last) // len(self.frames)
-        log_probs = self.log_probs.repeat_interleave(width, dim=0)  # (N, T, V)
-        before = torch.logaddexp(state.ending, state.blank)[:, :-1]  # (N, T)
-        is_pad = self.is_pad.repeat_interleave(width, dim=0)
-        total = (
-            (before[..., None] + log_probs).masked_fill(is_pad[..., None], -torch.inf).logsumexp(dim=1)
-        )  # (N, V)
-        rows = torch.arange(len(total), device=total.device)
-        # after a blank alone can the same token begin anew
-        again = state.blank[:, :-1] + log_probs[rows, :, state.last]  # (N, T)
-        repeated = again.masked_fill(is_pad, -torch.inf).logsumexp(dim=1)
-        total[rows, state.last] = torch.where(state.last == BLANK, -torch.inf, repeated)
-        end = self.frames.repeat_interleave(width)
-        total[:, EDGE] = torch.logaddexp(state.ending[rows, end], state.blank[rows, end])
-        total[:, BLANK] = -torch.inf
-        return total
-
-    def extend(self, state: PrefixState, parents: Tensor, tokens: Tensor) -> PrefixState:
-        """The hypotheses parents (N,) of `state`, extended by tokens (N,)."""
-        ending, blank, last = (part[parents] for part in state)
-        clips = torch.arange(len(tokens), device=tokens.device) // (len(tokens) // len(self.frames))
-        before = torch.where((tokens == last)[:, None], blank, torch.logaddexp(ending, blank))  # (N, T + 1)
-        new_ending = _spread(before, self.cumulated[clips, :, tokens])
-        return PrefixState(new_ending, _spread(new_ending, self.cumulated[clips, :, BLANK]), tokens)
-
-
-def _spread(source: Tensor, cumulated: Tensor) -> Tensor:
-    """x_t = (x_{t-1} + source_{t-1}) p_t with x_0 = 0, in logarithms, for all t: source, cumulated (N, T + 1)."""
-    total = torch.logcumsumexp((source - cumulated)[:, :-1], dim=1) + cumulated[:, 1:]  # (N, T)
-    return torch.cat([torch.full_like(total[:, :1], -torch.inf), total], dim=1)
-
-
 @torch.no_grad()
-def beam_search(
-    decoder: Decoder,
-    memory: Tensor,
-    ctc_logits: Tensor,
-    is_pad: Tensor,
-    width: int = 8,
-    ctc_weight: float = 0.3,
-) -> list[Hypothesis]:
-    """The text of the highest w * log p_ctc + (1 - w) * log p_attention that a beam of `width` finds, for each clip.
+def beam_search(scorers: Sequence[Weighted], lengths: Tensor, width: int = 8) -> list[Hypothesis]:
+    """The text of the highest weighted sum of scores that a beam of `width` finds, for each clip.
 
-    memory (B, T, E), ctc_logits (B, T, V), is_pad (B, T) -> B hypotheses. Both terms only fall as a text grows, so
-    a clip's search ends, exactly, when its best finished text scores no less than its best unfinished one.
+    lengths (B,): the most tokens of a clip's text, its frames. Where all scorers only fall as a text grows, a clip's
+    search ends, exactly, when its best finished text scores no less than its best unfinished one; else at its length.
+    A clip's text does not depend on the others.
     """
-    B, V = len(memory), ctc_logits.shape[-1]
-    scorer = PrefixScorer(ctc_logits.float().log_softmax(dim=-1), is_pad)
-    cache, prefixes = decoder.start(memory, is_pad), scorer.start(width)
-    device = memory.device
-    attention = torch.full((B, width), -torch.inf, dtype=torch.float64, device=device)
-    attention[:, 0] = 0.0  # all hypotheses of a clip are the empty one: let only the first grow
-    newest = torch.full((B, width), EDGE, device=device)
+    scorers = [part for part in scorers if part.weight]
+    falls = all(part.scorer.falls and part.weight > 0 for part in scorers)
+    B, device = len(lengths), lengths.device
+    states = [part.scorer.start(B, width) for part in scorers]
+    is_dead = torch.ones(B, width, dtype=torch.bool, device=device)
+    is_dead[:, 0] = False  # all hypotheses of a clip are the empty one: let only the first grow
     texts = torch.zeros(B, width, 0, dtype=torch.long, device=device)
     best = [Hypothesis([], -float("inf")) for _ in range(B)]
-    for length in range(int(scorer.frames.max()) + 1):
-        step = decoder.step(newest, cache).double().log_softmax(dim=-1)  # (B, W, V)
-        grown = attention[..., None] + step
-        total = (1 - ctc_weight) * grown
-        if ctc_weight > 0:
-            total = total + ctc_weight * scorer.score(prefixes).view(B, width, V)
-        total = total.masked_fill((attention == -torch.inf)[..., None], -torch.inf)
+    for length in range(int(lengths.max()) + 1):
+        scores = [part.weight * part.scorer.score(state) for part, state in zip(scorers, states, strict=True)]
+        total = torch.stack(scores).sum(dim=0).view(B, width, -1)  # (B, W, V)
+        total = total.masked_fill(is_dead[..., None], -torch.inf)
         total[..., BLANK] = -torch.inf
         ended, where = total[..., EDGE].max(dim=1)  # (B,)
         for clip, (score, row) in enumerate(zip(ended.tolist(), where.tolist(), strict=True)):
             if score > best[clip].score:
                 best[clip] = Hypothesis(texts[clip, row].tolist(), score)
         total[..., EDGE] = -torch.inf
-        total[scorer.frames <= length] = -torch.inf  # no text has more characters than its clip has frames
+        total[lengths <= length] = -torch.inf  # no text has more characters than its clip has frames
+        V = total.shape[-1]
         running, index = total.flatten(1).topk(width, dim=1)  # (B, W)
-        if all(best[clip].score >= score for clip, score in enumerate(running[:, 0].tolist())):
+        if all(
+            score == -torch.inf or (falls and best[clip].score >= score)
+            for clip, score in enumerate(running[:, 0].tolist())
+        ):
             break
-        newest, parent = index % V, index // V
-        attention = grown.flatten(1).gather(1, index).masked_fill(running == -torch.inf, -torch.inf)
+        newest, parent, is_dead = index % V, index // V, running == -torch.inf
         rows = (torch.arange(B, device=device)[:, None] * width + parent).flatten()  # (B * W,)
-        prefixes = scorer.extend(prefixes, rows, newest.flatten())
-        cache.reorder(rows)
+        states = [
+            part.scorer.extend(state, rows, newest.flatten())
+            for part, state in zip(scorers, states, strict=True)
+        ]
         texts = torch.cat([texts.flatten(0, 1)[rows].view(B, width, -1), newest[..., None]], dim=2)
     return best
 
@@ -166,20 +100,30 @@ def greedy_attention(decoder: Decoder, memory: Tensor, is_pad: Tensor) -> list[l
 def align(log_probs: Tensor, tokens: list[int]) -> list[tuple[int, int]] | None:
     """The frames [first, last] of each token on CTC's best path that spells `tokens`; None where none is possible.
 
-    log_probs (T, V) of one clip.
+    log_probs (T, V) of one clip. Viterbi over the blanks and tokens of Graves et al. 2006, Fig. 3.
     """
     repeats = sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
-    if not tokens or len(tokens) + repeats > len(log_probs):
+    T, L = len(log_probs), len(tokens)
+    if not tokens or L + repeats > T:
         return None
-    path, _ = torchaudio.functional.forced_align(
-        log_probs[None].float().cpu(), torch.tensor([tokens]), blank=BLANK
-    )
-    spans: list[tuple[int, int]] = []
-    before = BLANK
-    for frame, token in enumerate(path[0].tolist()):
-        if token != BLANK and token == before:
-            spans[-1] = (spans[-1][0], frame)
-        elif token != BLANK:
-            spans.append((frame, frame))
-        before = token
+    symbols = np.full(2 * L + 1, BLANK)
+    symbols[1::2] = tokens
+    emitted = log_probs.double().cpu().numpy()[:, symbols]  # (T, 2 L + 1)
+    may_skip = np.zeros(2 * L + 1, bool)  # the blank between two tokens, where these differ
+    may_skip[3::2] = symbols[3::2] != symbols[1:-2:2]
+    score = np.full(2 * L + 1, -np.inf)
+    score[:2] = emitted[0, :2]
+    steps = np.zeros((T, 2 * L + 1), np.int8)
+    for t in range(1, T):
+        before = np.stack([score, np.full_like(score, -np.inf), np.full_like(score, -np.inf)])
+        before[1, 1:] = score[:-1]
+        before[2, 2:] = np.where(may_skip[2:], score[:-2], -np.inf)
+        steps[t] = before.argmax(axis=0)
+        score = before.max(axis=0) + emitted[t]
+    at = 2 * L if score[-1] > score[-2] else 2 * L - 1
+    spans: list[tuple[int, int]] = [(T, -1)] * L
+    for t in range(T - 1, -1, -1):
+        if at % 2:
+            spans[at // 2] = (t, max(spans[at // 2][1], t))
+        at -= int(steps[t, at])
     return spans

@@ -1,7 +1,6 @@
 """Sound to transcript: the one object that a user of this room needs."""
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -9,22 +8,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.audio import HOP, QUIET, SAMPLE_RATE, WINDOW, LogMel, clean, load_audio, loudest_window, pad_samples
+from asr.audio import LONGEST, QUIET, SAMPLE_RATE, Sound, as_samples
 from asr.decode import align, beam_search, greedy_ctc
-from asr.model import SUBSAMPLING, ModelConfig, SpeechTransformer
+from asr.features import HOP, WINDOW, LogMel, pad_samples
+from asr.model import ModelConfig, SpeechModel
+from asr.pauses import loudness, split
+from asr.scorers import Weighted, joint_scorers
 from asr.tokenizer import EDGE, CharacterTokenizer
 from core.errors import UserError
 from core.model_folder import load_model, load_weights, save_model
 
 KIND = "recognizer"
-FRAME_SECONDS = SUBSAMPLING * HOP / SAMPLE_RATE  # 0.04 s, an encoder frame
-SHORTEST = WINDOW / SAMPLE_RATE  # seconds
+BEAM = 8  # hypotheses kept, in use, training and evaluation alike
+CTC_WEIGHT = 0.3  # of the search
 
 
 @dataclass(frozen=True)
 class Word:
     text: str
-    start: float  # seconds from the clip's beginning
+    start: float  # seconds from the recording's beginning
     end: float
     confidence: float  # 0 to 1
 
@@ -34,29 +36,62 @@ class Transcript:
     text: str  # lower case; "" where no speech was heard
     words: list[Word] = field(default_factory=list)
     confidence: float = 0.0  # 0 to 1, the geometric mean over characters
-    seconds: float = 0.0  # the clip's length
+    seconds: float = 0.0  # the recording's length
+    loudest: float = 0.0  # RMS of its loudest 25 ms, 0 to 1
 
     @property
     def no_speech(self) -> bool:
         return not self.text
 
+    @property
+    def too_quiet(self) -> bool:
+        """There is sound, but all of it is below the level that is listened to."""
+        return 0.0 < self.loudest < QUIET
+
+    @property
+    def why_nothing(self) -> str:
+        """Why no speech was heard, and what to do; "" where some was."""
+        if self.text:
+            return ""
+        if self.too_quiet:
+            level, least = (20 * np.log10(value) for value in (self.loudest, QUIET))
+            return (
+                f"too quiet: its loudest part is at {level:.0f} dB of full scale, {least:.0f} dB is needed; "
+                "speak closer to the microphone, or raise its level"
+            )
+        return "no speech heard; record a sentence"
+
 
 class Recognizer:
     """A trained recogniser in use.
 
-    `heed_ctc` is CTC's weight in the search, between 0 (attention alone) and 1 (CTC alone).
+    ctc_weight: CTC's part in the search, between 0 (attention alone) and 1 (CTC alone). others: further scorers of the
+    search, each with its weight, such as a language model. Several threads may use one at once: nothing is kept between
+    calls, and no setting of the process is touched. How many threads torch uses changes no transcript, times included;
+    confidences may differ in their sixth digit.
     """
 
-    def __init__(self, model: SpeechTransformer, tokenizer: CharacterTokenizer, heed_ctc: float = 0.3):
+    def __init__(
+        self,
+        model: SpeechModel,
+        tokenizer: CharacterTokenizer,
+        ctc_weight: float = CTC_WEIGHT,
+        others: Sequence[Weighted] = (),
+    ):
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self.heed_ctc = heed_ctc
-        self.front_end = LogMel().to(self.device)
+        self.ctc_weight, self.others = ctc_weight, list(others)
+        self.front_end = LogMel(model.config.normalisation).to(self.device)
         self.checksum = ""
 
     @property
     def device(self) -> torch.device:
         return self.model.to_ctc.weight.device
+
+    @property
+    def frame_seconds(self) -> float:
+        """What an encoder frame covers."""
+        return self.model.encoder.subsampling * HOP / SAMPLE_RATE
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "Recognizer":
@@ -64,66 +99,79 @@ class Recognizer:
         files = load_model(folder, KIND)
         tokenizer = CharacterTokenizer.from_json(files.vocabulary)
         config = dict(files.config)
-        heed_ctc = config.pop("heed_ctc", 0.3)
+        ctc_weight = config.pop("heed_ctc", CTC_WEIGHT)  # its name in the first releases
+        ctc_weight = config.pop("ctc_weight", ctc_weight)
         try:
-            with one_thread():
-                model = SpeechTransformer(ModelConfig(**config), len(tokenizer))
+            model = SpeechModel(ModelConfig(**config), len(tokenizer))
         except TypeError as error:
             raise UserError(
                 f"{folder}/config.json does not describe a recogniser ({error}); restore it"
             ) from error
         load_weights(model, files.state, folder)
-        recognizer = cls(model.to(device), tokenizer, heed_ctc)
+        recognizer = cls(model.to(device), tokenizer, ctc_weight)
         recognizer.checksum = files.checksum
         return recognizer
 
     def save(self, folder: Path | str, card: str, training: dict | None = None, half: bool = True) -> Path:
         """Write the model folder that `load` reads."""
-        config = asdict(self.model.config) | {"heed_ctc": self.heed_ctc}
+        config = asdict(self.model.config) | {"ctc_weight": self.ctc_weight}
         return save_model(
             folder, KIND, self.model.state_dict(), config, card, self.tokenizer.as_json(), training, half
         )
 
-    def transcribe(
-        self, sound: Path | str | np.ndarray, beam: int = 8, max_seconds: float = 60.0
-    ) -> Transcript:
-        """Hear one sentence: a sound file, or samples (S,) at 16 kHz in [-1, 1] (int16 is converted).
+    def transcribe(self, sound: Sound, beam: int = BEAM, max_seconds: float = LONGEST) -> Transcript:
+        """Hear a recording: a file, bytes, an array at 16 kHz, or (rate, array); see `asr.audio.as_samples`.
 
-        beam: the width of the joint search, or 0 for CTC's best path. Raises UserError where the file cannot be
-        read (see `load_audio`) or the array is not one clip.
+        beam: the width of the joint search, or 0 for CTC's best path. Silence at the ends is left out, and what lasts
+        longer than `pauses.LONGEST_PIECE` is heard in pieces between its pauses. Raises UserError where the sound cannot
+        be read.
         """
-        samples = load_audio(sound, max_seconds) if isinstance(sound, str | Path) else as_samples(sound)
-        seconds = len(samples) / SAMPLE_RATE
-        if not self._may_hold_speech(samples):
-            return Transcript("", seconds=seconds)
-        with one_thread():
-            memory, ctc_logits, is_pad = self._encode([samples])
-            tokens = self._search(memory, ctc_logits, is_pad, beam)[0]
-            if not self.tokenizer.decode(tokens).strip():
-                return Transcript("", seconds=seconds)
-            return self._describe(tokens, memory, ctc_logits[0], is_pad, seconds)
+        samples = as_samples(sound, max_seconds)
+        seconds, loudest = len(samples) / SAMPLE_RATE, float(loudness(samples).max())
+        pieces = [
+            self._transcribe_piece(samples[first:last], beam, first / SAMPLE_RATE)
+            for first, last in self._pieces(samples)
+        ]
+        pieces = [piece for piece in pieces if piece.text]
+        text = " ".join(piece.text for piece in pieces)
+        if not text:
+            return Transcript("", seconds=seconds, loudest=loudest)
+        sizes = [len(piece.text) for piece in pieces]  # the mean is over characters
+        confidence = float(np.exp(np.average(np.log([piece.confidence for piece in pieces]), weights=sizes)))
+        words = [word for piece in pieces for word in piece.words]
+        return Transcript(text, words, confidence, seconds, loudest)
 
     def transcribe_batch(
-        self, clips: list[np.ndarray], beam: int = 8, batch_seconds: float = 120.0
+        self, clips: list[np.ndarray], beam: int = BEAM, batch_seconds: float = 120.0
     ) -> list[str]:
-        """The texts of many clips (S,) at 16 kHz, in their order; clips of similar length share a batch."""
-        clips = [as_samples(clip) for clip in clips]
-        texts = [""] * len(clips)
-        order = sorted(
-            (i for i, clip in enumerate(clips) if self._may_hold_speech(clip)), key=lambda i: len(clips[i])
-        )
+        """The texts of many clips (S,) at 16 kHz, in their order; pieces of similar length share a batch."""
+        pieces = [
+            (i, samples[first:last])
+            for i, samples in enumerate(as_samples(clip) for clip in clips)
+            for first, last in self._pieces(samples)
+        ]
+        texts = [""] * len(pieces)
+        order = sorted(range(len(pieces)), key=lambda p: len(pieces[p][1]))
         while order:
-            longest = len(clips[order[-1]])
+            longest = len(pieces[order[-1]][1])
             count = max(int(batch_seconds * SAMPLE_RATE / longest), 1)
             chosen, order = order[-count:], order[:-count]
-            memory, ctc_logits, is_pad = self._encode([clips[i] for i in chosen])
-            for i, tokens in zip(chosen, self._search(memory, ctc_logits, is_pad, beam), strict=True):
-                texts[i] = _one_space(self.tokenizer.decode(tokens))
-        return texts
+            memory, ctc_logits, is_pad = self._encode([pieces[p][1] for p in chosen])
+            for p, tokens in zip(chosen, self._search(memory, ctc_logits, is_pad, beam), strict=True):
+                texts[p] = self.tokenizer.decode(tokens)
+        whole = [""] * len(clips)
+        for (i, _), text in zip(pieces, texts, strict=True):
+            whole[i] += f" {text}"
+        return [_one_space(text) for text in whole]
 
     @staticmethod
-    def _may_hold_speech(samples: np.ndarray) -> bool:
-        return len(samples) >= WINDOW and loudest_window(samples) >= QUIET
+    def _pieces(samples: np.ndarray) -> list[tuple[int, int]]:
+        """First and last sample of what may hold speech."""
+        return [
+            (first, last)
+            for first, last in split(samples)
+            if last - first >= WINDOW and loudness(samples[first:last]).max() >= QUIET
+        ]
 
     @torch.no_grad()
     def _encode(self, clips: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,64 +183,41 @@ class Recognizer:
     def _search(self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int) -> list[list[int]]:
         if beam <= 0:
             return greedy_ctc(ctc_logits, is_pad)
-        found = beam_search(self.model.decoder, memory, ctc_logits, is_pad, beam, self.heed_ctc)
-        return [hypothesis.tokens for hypothesis in found]
+        scorers = joint_scorers(self.model.decoder, memory, ctc_logits, is_pad, self.ctc_weight, self.others)
+        return [hypothesis.tokens for hypothesis in beam_search(scorers, (~is_pad).sum(dim=1), beam)]
 
     @torch.no_grad()
-    def _describe(
-        self, tokens: list[int], memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, seconds: float
-    ) -> Transcript:
-        """Times from CTC's alignment; confidence from both posteriors, weighted as in the search.
-
-        memory (1, T, E), ctc_logits (T, V), is_pad (1, T) of one clip.
-        """
-        ctc = ctc_logits.float().log_softmax(dim=-1)  # (T, V)
+    def _transcribe_piece(self, samples: np.ndarray, beam: int, start: float) -> Transcript:
+        """A piece (S,) that begins at `start` seconds: times from CTC's alignment, confidence from both posteriors,
+        weighted as in the search."""
+        memory, ctc_logits, is_pad = self._encode([samples])
+        tokens = self._search(memory, ctc_logits, is_pad, beam)[0]
+        text = self.tokenizer.decode(tokens)
+        if not text.strip():
+            return Transcript("")
+        ctc = ctc_logits[0].float().log_softmax(dim=-1)  # (T, V)
         spans = align(ctc, tokens) or [(0, len(ctc) - 1)] * len(tokens)
         told = torch.tensor([[EDGE, *tokens]], device=self.device)
         attention = self.model.decoder(told, memory, is_pad)[0].float().log_softmax(dim=-1)  # (L + 1, V)
         scores = []
         for position, (token, (first, last)) in enumerate(zip(tokens, spans, strict=True)):
-            heard = ctc[first : last + 1, token].max().item()
-            scores.append(self.heed_ctc * heard + (1 - self.heed_ctc) * attention[position, token].item())
+            by_ctc = ctc[first : last + 1, token].max().item()
+            scores.append(
+                self.ctc_weight * by_ctc + (1 - self.ctc_weight) * attention[position, token].item()
+            )
         words, begin = [], 0
-        text = self.tokenizer.decode(tokens)
+        seconds = len(samples) / SAMPLE_RATE
         for piece in text.split(" "):
             end = begin + len(piece)
             if piece:
-                start_time, end_time = (
-                    spans[begin][0] * FRAME_SECONDS,
-                    (spans[end - 1][1] + 1) * FRAME_SECONDS,
-                )
+                first_time = spans[begin][0] * self.frame_seconds
+                last_time = min((spans[end - 1][1] + 1) * self.frame_seconds, seconds)
                 confidence = float(np.exp(np.mean(scores[begin:end])))
-                words.append(Word(piece, round(start_time, 3), round(min(end_time, seconds), 3), confidence))
+                words.append(
+                    Word(piece, round(start + first_time, 3), round(start + last_time, 3), confidence)
+                )
             begin = end + 1
-        return Transcript(_one_space(text), words, float(np.exp(np.mean(scores))), seconds)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One clip's products are too small to share: on a busy machine, threads that wait for each other took 50 times
-    as long (2.7 s of processor time against 0.05 s for a sentence)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def as_samples(sound: np.ndarray) -> np.ndarray:
-    """One clip as float32 (S,) in [-1, 1]. Raises UserError where it is not one."""
-    sound = np.asarray(sound)
-    if sound.ndim != 1:
-        raise UserError(
-            f"samples of shape {sound.shape} were given, (S,) at {SAMPLE_RATE} Hz, mono, was expected"
-        )
-    if sound.dtype == np.int16:
-        return sound.astype(np.float32) / 32768
-    if not np.issubdtype(sound.dtype, np.floating):
-        raise UserError(f"samples of type {sound.dtype} were given, float in [-1, 1] or int16 was expected")
-    return clean(sound.astype(np.float32))
+        return Transcript(_one_space(text), words, float(np.exp(np.mean(scores))))
 
 
 def _one_space(text: str) -> str:

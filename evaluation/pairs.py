@@ -283,17 +283,14 @@ def transcripts(args: argparse.Namespace, captions: Sequence[str]) -> tuple[list
 def speak(caption: str, seed: int, index: int) -> "np.ndarray":
     """A caption in a voice, tempo and pitch drawn by (seed, index): samples (S,) float32 at 16 kHz."""
     import numpy as np
-    import torch
-    import torchaudio
-
+    from asr.audio import resample
     from data.painted_birds.voices import PITCHES, RATES, TRAIN_VOICES, Clip, record
 
     rng = np.random.default_rng([seed, index, 2])
     voice = TRAIN_VOICES[rng.integers(len(TRAIN_VOICES))]
     clip = Clip(caption, voice, rng.uniform(*RATES), rng.uniform(*PITCHES), silence=(0.1, 0.1), gain=0.6)
     samples, rate = record(clip)
-    sound = torch.from_numpy(samples.astype(np.float32) / 32768)
-    return torchaudio.functional.resample(sound, rate, 16_000).numpy()
+    return resample(samples.astype(np.float32) / 32768, rate)
 
 
 def hear(clips: Sequence["np.ndarray"], recognizer: Any, beam: int) -> list[str]:

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from asr.audio import LogMel, pad_samples
+from asr.features import LogMel, pad_samples
 from asr.augment import Augmentation, augment, mask_features
 from asr.batches import BatchPlan
-from asr.decode import PrefixScorer, align, beam_search, greedy_attention, greedy_ctc
+from asr.decode import Hypothesis, align, beam_search, greedy_attention, greedy_ctc
 from asr.losses import attention_loss, ctc_loss, joint_loss
-from asr.model import ModelConfig, SpeechTransformer, subsampled
+from asr.layers import subsample, subsampled
+from asr.model import ModelConfig, SpeechModel
+from asr.scorers import CtcPrefixScorer, joint_scorers
 from asr.tokenizer import BLANK, EDGE, CharacterTokenizer, normalise
 from core.errors import UserError
 
@@ -20,9 +22,9 @@ TINY = ModelConfig(
 )
 
 
-def tiny_model(seed: int = 0, vocabulary: int = 30) -> SpeechTransformer:
+def tiny_model(seed: int = 0, vocabulary: int = 30) -> SpeechModel:
     torch.manual_seed(seed)
-    return SpeechTransformer(TINY, vocabulary).eval()
+    return SpeechModel(TINY, vocabulary).eval()
 
 
 def sounds(*seconds: float) -> list[np.ndarray]:
@@ -49,14 +51,15 @@ def features_of(clips: list[np.ndarray], extra: int = 0, filler: float = 0.0):
 
 @pytest.mark.parametrize("frames", range(1, 42))
 def test_subsampling_formula(frames):
-    model = tiny_model()
     is_pad = torch.zeros(1, frames, dtype=torch.bool)
-    x, is_pad = model.encoder.subsample(torch.randn(1, frames, 80), is_pad)
+    encoder = tiny_model().encoder
+    convolutions = encoder.first, encoder.second
+    x, is_pad = subsample(*convolutions, torch.randn(1, frames, 80), is_pad)
     assert x.shape[1] == is_pad.shape[1] == subsampled(frames) == -(-frames // 4)
     assert int(subsampled(torch.tensor(frames))) == x.shape[1]
     # a clip of that many frames in a longer batch keeps as many real frames
     padded = torch.arange(60)[None] >= frames
-    assert (~model.encoder.subsample(torch.randn(1, 60, 80), padded)[1]).sum() == x.shape[1]
+    assert (~subsample(*convolutions, torch.randn(1, 60, 80), padded)[1]).sum() == x.shape[1]
 
 
 def test_padding_changes_no_encoding():
@@ -103,7 +106,7 @@ def test_padding_changes_no_text(search):
             return greedy_ctc(ctc.log_softmax(-1), is_pad)
         if search == "attention":
             return greedy_attention(model.decoder, memory, is_pad)
-        return [h.tokens for h in beam_search(model.decoder, memory, ctc, is_pad, width=3)]
+        return [h.tokens for h in joint_search(model, memory, ctc, is_pad, width=3)]
 
     alone = [texts([clip])[0] for clip in clips]
     assert texts(clips) == alone
@@ -114,7 +117,7 @@ def test_padding_changes_no_text(search):
 def test_dropout_repeats_with_its_seed():
     config = ModelConfig(**{**vars(TINY), "dropout": 0.5})
     torch.manual_seed(0)
-    model = SpeechTransformer(config, 30).train()
+    model = SpeechModel(config, 30).train()
     features, is_pad = features_of(sounds(0.5))
     outputs = []
     for seed in (1, 1, 2):
@@ -160,8 +163,8 @@ def test_prefix_scores_equal_sums_over_all_paths():
         for prefix in texts:
             if len(prefix) >= real:
                 continue
-            scorer = PrefixScorer(log_probs, is_pad)
-            state = scorer.start(1)
+            scorer = CtcPrefixScorer(log_probs, is_pad)
+            state = scorer.start(len(is_pad), 1)
             for token in prefix:
                 state = scorer.extend(state, torch.arange(2), torch.tensor([token, token]))
             scores = scorer.score(state)[clip]
@@ -181,12 +184,17 @@ def test_ctc_end_score_equals_torchs_loss_on_a_long_clip():
     is_pad = torch.zeros(1, 300, dtype=torch.bool)
     text = torch.randint(2, 30, (1, 60))
     text[0, 10] = text[0, 11]
-    scorer = PrefixScorer(logits.log_softmax(-1), is_pad)
-    state = scorer.start(1)
+    scorer = CtcPrefixScorer(logits.log_softmax(-1), is_pad)
+    state = scorer.start(len(is_pad), 1)
     for token in text[0]:
         state = scorer.extend(state, torch.tensor([0]), token[None])
     expected = -ctc_loss(logits.double(), is_pad, text, torch.tensor([60]))
     assert scorer.score(state)[0, EDGE].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def joint_search(model, memory, ctc, is_pad, width: int, ctc_weight: float = 0.3) -> list[Hypothesis]:
+    scorers = joint_scorers(model.decoder, memory, ctc, is_pad, ctc_weight)
+    return beam_search(scorers, (~is_pad).sum(dim=1), width)
 
 
 def joint_score(model, memory, ctc, is_pad, text: list[int], weight: float) -> float:
@@ -208,7 +216,7 @@ def test_wide_beam_finds_the_best_of_all_texts(weight):
         if len(text) + sum(a == b for a, b in zip(text, text[1:], strict=False)) <= frames:
             scores[tuple(text)] = joint_score(model, memory, ctc, is_pad, text, weight)
     best = max(scores, key=scores.get)
-    found = beam_search(model.decoder, memory, ctc, is_pad, width=40, ctc_weight=weight)[0]
+    found = joint_search(model, memory, ctc, is_pad, width=40, ctc_weight=weight)[0]
     assert tuple(found.tokens) == best
     assert found.score == pytest.approx(scores[best], abs=1e-3)
 
@@ -218,8 +226,8 @@ def test_beam_scores_no_less_than_greedy():
         model = tiny_model(seed)
         memory, is_pad = model.encoder(*features_of(sounds(0.6, 0.8)))
         ctc = model.to_ctc(memory)
-        narrow = beam_search(model.decoder, memory, ctc, is_pad, width=1)
-        wide = beam_search(model.decoder, memory, ctc, is_pad, width=8)
+        narrow = joint_search(model, memory, ctc, is_pad, width=1)
+        wide = joint_search(model, memory, ctc, is_pad, width=8)
         for clip, (one, many) in enumerate(zip(narrow, wide, strict=True)):
             rows = slice(clip, clip + 1)
             assert many.score >= one.score - 1e-6
@@ -261,7 +269,7 @@ def test_overfits_two_clips():
     for found in (
         greedy_ctc(ctc, frame_pad),
         greedy_attention(model.decoder, memory, frame_pad),
-        [h.tokens for h in beam_search(model.decoder, memory, ctc, frame_pad, width=4)],
+        [h.tokens for h in joint_search(model, memory, ctc, frame_pad, width=4)],
     ):
         assert [tokenizer.decode(ids) for ids in found] == texts
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from asr.model import ModelConfig, SpeechTransformer
+from asr.model import ModelConfig, SpeechModel
 from asr.recognizer import Recognizer
 from asr.tokenizer import CharacterTokenizer
 from core.errors import UserError
@@ -39,7 +39,7 @@ def models(tiny_world: Path) -> Path:
     save_model(folder / "parts", classifier.kind, classifier.state_dict(), asdict(config), "# card")
     tokenizer = CharacterTokenizer()
     small = ModelConfig(width=16, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16, kernel=3)
-    Recognizer(SpeechTransformer(small, len(tokenizer)), tokenizer).save(folder / "recognizer", "# card")
+    Recognizer(SpeechModel(small, len(tokenizer)), tokenizer).save(folder / "recognizer", "# card")
     return folder
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 import pipeline
 from app import terminal as generate
 from app.outputs import LONGEST_NAME, slug
-from asr.model import ModelConfig, SpeechTransformer
+from asr.model import ModelConfig, SpeechModel
 from asr.recognizer import Recognizer, Transcript, Word
 from asr.tokenizer import CharacterTokenizer
 from core import model_registry as released
@@ -44,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = AttnGanConfig(stages=2, width=4, embedding=8, condition=4, noise=4, residual_blocks=1)
     painter_of(Generator(config), damsm.eval()).save(folder / "painter", "# card", {})
     tokenizer = CharacterTokenizer()
-    speech = SpeechTransformer(
+    speech = SpeechModel(
         ModelConfig(width=16, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16), len(tokenizer)
     )
     Recognizer(speech, tokenizer).save(folder / "recognizer", "# card")

@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from asr.losses import joint_loss
-from asr.model import ModelConfig, SpeechTransformer
+from asr.model import ModelConfig, SpeechModel
 from asr.recognizer import Recognizer
 from asr.tokenizer import CharacterTokenizer
 from core.errors import UserError
@@ -42,9 +42,9 @@ def trained() -> Recognizer:
     config = ModelConfig(
         width=32, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=64, kernel=7, dropout=0.0
     )
-    recognizer = Recognizer(SpeechTransformer(config, len(tokenizer)), tokenizer)
+    recognizer = Recognizer(SpeechModel(config, len(tokenizer)), tokenizer)
     model = recognizer.model.train()
-    from asr.audio import pad_samples
+    from asr.features import pad_samples
 
     features, is_pad = recognizer.front_end(*pad_samples(CLIPS))
     tokens = torch.tensor([tokenizer.encode(text) for text in TEXTS])
@@ -124,7 +124,7 @@ def test_files_and_arrays_agree(trained, tmp_path):
     with pytest.raises(UserError, match="at most 1 second"):
         trained.transcribe(tmp_path / "a.wav", max_seconds=1.0)
     with pytest.raises(UserError, match="shape"):
-        trained.transcribe(np.zeros((2, RATE), np.float32))
+        trained.transcribe(np.zeros((2, 2, RATE), np.float32))
     with pytest.raises(UserError, match="int64"):
         trained.transcribe(np.zeros(RATE, np.int64))
 

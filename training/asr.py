@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.audio import SAMPLE_RATE, LogMel, count_frames, pad_samples
+from asr.audio import SAMPLE_RATE
 from asr.augment import Augmentation, augment, mask_features
 from asr.batches import BatchPlan
+from asr.features import LogMel, count_frames, pad_samples
 from asr.losses import joint_loss
-from asr.model import ModelConfig, SpeechTransformer, count_parameters, subsampled
+from asr.model import ModelConfig, SpeechModel, count_parameters
 from asr.recognizer import Recognizer
 from asr.tokenizer import CharacterTokenizer
 from core.errors import UserError
@@ -83,16 +84,16 @@ def train(config: TrainAsr) -> None:
     tokenizer = CharacterTokenizer()
     train_set = open_speech(config.data, config.data.train)
     validation_set = open_speech(config.data, config.data.validation)
-    usable = [i for i in range(len(train_set)) if fits(train_set, i, tokenizer)]
-    plan = BatchPlan(train_set.lengths[usable], config.batch_seconds, config.run.seed)
 
     torch.manual_seed(config.run.seed)
-    model = SpeechTransformer(config.model, len(tokenizer)).to(device)
+    model = SpeechModel(config.model, len(tokenizer)).to(device)
+    usable = [i for i in range(len(train_set)) if fits(train_set, i, tokenizer, model.encoder.subsampling)]
+    plan = BatchPlan(train_set.lengths[usable], config.batch_seconds, config.run.seed)
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
     )
-    front_end = LogMel().to(device)
+    front_end = LogMel(config.model.normalisation).to(device)
     if state:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
@@ -175,11 +176,11 @@ def open_speech(config: SpeechData, split: str) -> SpeechSet:
     )  # fmt: skip
 
 
-def fits(speech: SpeechSet, i: int, tokenizer: CharacterTokenizer) -> bool:
+def fits(speech: SpeechSet, i: int, tokenizer: CharacterTokenizer, subsampling: int) -> bool:
     """Whether CTC can spell clip i's text in its frames, one for each character and one more in a doubled one."""
     tokens = tokenizer.encode(speech.texts[i])
     needed = len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
-    return 0 < needed <= subsampled(count_frames(int(speech.lengths[i])))
+    return 0 < needed <= -(-count_frames(int(speech.lengths[i])) // subsampling)
 
 
 def generator(config: TrainAsr, *numbers: int) -> np.random.Generator:

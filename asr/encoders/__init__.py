@@ -1,0 +1,1 @@
+"""Encoders of speech: log-mel frames to embeddings, one file an encoder, chosen by name (`registry`)."""

@@ -1,0 +1,139 @@
+"""The Conformer (Gulati et al., "Conformer: Convolution-augmented Transformer for Speech Recognition", 2020).
+
+A block is half a feed-forward step, attention with relative positions (Dai et al., "Transformer-XL", 2019), the
+convolution module, another half of feed-forward, and LayerNorm (Eq. 1). One departure: BatchNorm takes its statistics
+from real frames alone, so that padding changes nothing in training either.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asr.encoders.base import ModelConfig
+from asr.features import N_MELS
+from asr.layers import SUBSAMPLING, subsample
+
+
+def sinusoids(positions: Tensor, width: int) -> Tensor:
+    """Sine and cosine codes (P, E) of positions (P,) (Vaswani et al. 2017, Sec. 3.5)."""
+    rates = torch.exp(torch.arange(0, width, 2, device=positions.device) * (-math.log(10_000.0) / width))
+    angles = positions[:, None] * rates  # (P, E / 2)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+class RelativeAttention(nn.Module):
+    """Multi-head self-attention that sees how far apart two frames are (Transformer-XL, Sec. 3.3)."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.to_query_key_value = nn.Linear(width, 3 * width)
+        self.to_distance = nn.Linear(width, width, bias=False)
+        self.content_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))  # u of the paper
+        self.distance_bias = nn.Parameter(torch.zeros(heads, 1, width // heads))  # v
+        self.to_out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, distances: Tensor, is_pad: Tensor) -> Tensor:
+        """x (B, T, E), codes of the distances T - 1 ... 1 - T (2 T - 1, E), is_pad (B, T) -> (B, T, E)."""
+        B, T, E = x.shape
+        query, key, value = self.to_query_key_value(x).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        codes = (
+            self.to_distance(distances).view(2 * T - 1, self.heads, -1).permute(1, 2, 0)
+        )  # (H, d, 2 T - 1)
+        score = (query + self.content_bias) @ key.transpose(-1, -2)  # (B, H, T, T)
+        score = score + _by_distance((query + self.distance_bias) @ codes)
+        score = (score * (E // self.heads) ** -0.5).masked_fill(is_pad[:, None, None], -1e4)
+        return self.to_out((score.softmax(dim=-1).to(value.dtype) @ value).transpose(1, 2).flatten(2))
+
+
+def _by_distance(score: Tensor) -> Tensor:
+    """Scores by distance T - 1 ... 1 - T (B, H, T, 2 T - 1) -> by pairs of frames (B, H, T, T): entry (i, j) is that of
+    i - j. (The shift of Transformer-XL, Appendix B.)"""
+    B, H, T, P = score.shape
+    shifted = F.pad(score, (1, 0)).view(B, H, P + 1, T)[:, :, 1:]  # (B, H, P, T)
+    return shifted.reshape(B, H, T, P)[..., :T]
+
+
+class MaskedBatchNorm(nn.Module):
+    """BatchNorm over the real frames of a batch."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor, is_pad: Tensor) -> Tensor:
+        """x (B, T, E), is_pad (B, T) -> (B, T, E), zero at padding."""
+        real = ~is_pad
+        normalised = torch.zeros_like(x)
+        normalised[real] = self.norm(x[real]).to(x.dtype)
+        return normalised
+
+
+class ConvolutionModule(nn.Module):
+    """LayerNorm, gate, depthwise convolution, BatchNorm, Swish, pointwise convolution (Fig. 2 of the paper)."""
+
+    def __init__(self, width: int, kernel: int):
+        super().__init__()
+        self.layer_norm = nn.LayerNorm(width)
+        self.to_gated = nn.Linear(width, 2 * width)
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.batch_norm = MaskedBatchNorm(width)
+        self.to_out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, is_pad: Tensor) -> Tensor:
+        """x (B, T, E), is_pad (B, T) -> (B, T, E)."""
+        x = F.glu(self.to_gated(self.layer_norm(x)), dim=-1).masked_fill(is_pad[..., None], 0.0)
+        x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)  # (B, T, E)
+        return self.to_out(F.silu(self.batch_norm(x, is_pad)))
+
+
+class FeedForwardModule(nn.Sequential):
+    def __init__(self, width: int, inner: int, dropout: float):
+        super().__init__(
+            nn.LayerNorm(width), nn.Linear(width, inner), nn.SiLU(), nn.Dropout(dropout), nn.Linear(inner, width)
+        )  # fmt: skip
+
+
+class ConformerBlock(nn.Module):
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.first = FeedForwardModule(config.width, config.feed_forward, config.dropout)
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention = RelativeAttention(config.width, config.heads)
+        self.convolution = ConvolutionModule(config.width, config.kernel)
+        self.second = FeedForwardModule(config.width, config.feed_forward, config.dropout)
+        self.norm = nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, distances: Tensor, is_pad: Tensor) -> Tensor:
+        """x (B, T, E), distances (2 T - 1, E), is_pad (B, T) -> (B, T, E)."""
+        x = x + 0.5 * self.dropout(self.first(x))
+        x = x + self.dropout(self.attention(self.attention_norm(x), distances, is_pad))
+        x = x + self.dropout(self.convolution(x, is_pad))
+        return self.norm(x + 0.5 * self.dropout(self.second(x)))
+
+
+class ConformerEncoder(nn.Module):
+    """Log-mel frames of 10 ms to embeddings of 40 ms."""
+
+    subsampling = SUBSAMPLING
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.first = nn.Conv1d(N_MELS, config.width, 3, stride=2, padding=1)
+        self.second = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
+        self.to_width = nn.Linear(config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.encoder_layers))
+
+    def forward(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
+        """features (B, T, 80), is_pad (B, T) -> memory (B, T', E), is_pad (B, T')."""
+        x, is_pad = subsample(self.first, self.second, features, is_pad)
+        x = self.dropout(self.to_width(x))
+        T, E = x.shape[1:]
+        distances = sinusoids(torch.arange(T - 1, -T, -1, device=x.device), E).to(x.dtype)  # (2 T - 1, E)
+        for block in self.blocks:
+            x = block(x, distances, is_pad)
+        return x, is_pad
