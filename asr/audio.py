@@ -1,7 +1,7 @@
 """The one reader and resampler of sound: files, bytes and arrays -> float32, mono, 16 kHz, in [-1, 1].
 
-wav, flac, ogg, opus, mp3, aiff, au, caf and w64 are read by libsndfile; what browsers and phones record (webm, m4a, mp4,
-aac) by ffmpeg, where it is installed. Rates from 1 to 768 kHz are resampled, in bounded memory.
+wav, flac, ogg, opus, mp3, aiff, au, caf and w64 are read by libsndfile; what browsers and phones record (webm, m4a,
+mp4, aac) by ffmpeg, where it is installed. Rates from 1 to 768 kHz are resampled, in bounded memory.
 """
 
 import functools
@@ -65,7 +65,7 @@ def load_audio(source: Source, max_seconds: float = LONGEST) -> np.ndarray:
 
 
 def read_recording(source: Source, max_seconds: float) -> Recording:
-    """Decode a sound file, no more of it than a little above `max_seconds`. Raises UnreadableSound as `load_audio` does.
+    """Decode a sound file, hardly more of it than `max_seconds`. Raises UnreadableSound as `load_audio` does.
 
     One that its header says is longer comes without samples.
     """
@@ -256,8 +256,8 @@ def as_samples(sound: "Sound", max_seconds: float = LONGEST) -> np.ndarray:
     """Whatever holds one sound -> float32 (S,) at 16 kHz in [-1, 1].
 
     A path, bytes or an open file, as `load_audio` reads them; an array of float in [-1, 1], int16, int32 or uint8, of
-    the shape (S,), (S, channels) or (channels, S), at 16 kHz; or (rate in Hz, array), as Gradio has it. Raises UserError
-    where it is none of these, and as `load_audio` does.
+    the shape (S,), (S, channels) or (channels, S), at 16 kHz; or (rate in Hz, array), as Gradio has it. Raises
+    UserError where it is none of these, and as `load_audio` does.
     """
     if isinstance(sound, str | Path | bytes) or hasattr(sound, "read"):
         return load_audio(sound, max_seconds)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Parts of the recogniser's networks: attention with rotary positions, convolution, dropout, subsampling.
 
-Positions are rotary (Su et al. 2021): a clip longer than those of the training meets no unseen position code. Padding is
-masked before every convolution and in every attention, so that it never changes a result.
+Positions are rotary (Su et al. 2021): a clip longer than those of the training meets no unseen position code. Padding
+is masked before every convolution and in every attention, so that it never changes a result.
 """
 
 import torch
@@ -17,7 +17,10 @@ def subsampled(frames: int | Tensor) -> int | Tensor:
 
 
 def subsample(first: nn.Conv1d, second: nn.Conv1d, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
-    """Two convolutions of stride 2: features (B, T, 80), is_pad (B, T) -> (B, T', E), is_pad (B, T'), T' = ceil(T / 4)."""
+    """Two convolutions of stride 2: features (B, T, 80), is_pad (B, T) -> (B, T', E), is_pad (B, T').
+
+    T' = ceil(T / 4).
+    """
     x = features.masked_fill(is_pad[..., None], 0.0).transpose(1, 2)  # (B, 80, T)
     for convolution in (first, second):
         is_pad = is_pad[:, ::2]  # frame t sees 2t - 1 ... 2t + 1, and 2t decides whether it is one

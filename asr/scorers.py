@@ -1,4 +1,4 @@
-"""What a beam search asks about its hypotheses: CTC, the attention decoder, a language model or anything of one's own."""
+"""Scorers of a beam search: CTC, the attention decoder, and the interface for a language model or one of your own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -283,6 +283,7 @@ def transcripts(args: argparse.Namespace, captions: Sequence[str]) -> tuple[list
 def speak(caption: str, seed: int, index: int) -> "np.ndarray":
     """A caption in a voice, tempo and pitch drawn by (seed, index): samples (S,) float32 at 16 kHz."""
     import numpy as np
+
     from asr.audio import resample
     from data.painted_birds.voices import PITCHES, RATES, TRAIN_VOICES, Clip, record
 

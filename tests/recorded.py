@@ -234,7 +234,8 @@ def sound() -> tuple[Tensor, Tensor]:
 
 
 def log_mel() -> Values:
-    from asr.audio import LogMel, resample
+    from asr.audio import resample
+    from asr.features import LogMel
 
     features, is_pad = LogMel()(*sound())
     clip = resample(sound()[0][0].numpy(), 22_050)
@@ -244,14 +245,14 @@ def log_mel() -> Values:
 
 def recogniser() -> Values:
     """The joint loss of two clips, with its gradients, and the logits that it comes from."""
-    from asr.audio import LogMel
+    from asr.features import LogMel
     from asr.losses import attention_loss, ctc_loss, joint_loss
-    from asr.model import ModelConfig, SpeechTransformer
+    from asr.model import ModelConfig, SpeechModel
 
     config = ModelConfig(
         width=16, heads=2, encoder_layers=2, decoder_layers=2, feed_forward=24, kernel=5, dropout=0.0
     )
-    model = filled(SpeechTransformer(config, 12), torch.float32)
+    model = filled(SpeechModel(config, 12), torch.float32)
     tokens, lengths = torch.tensor([[3, 5, 5, 9, 2], [7, 4, 3, 0, 0]]), torch.tensor([5, 3])
     ctc, is_pad, logits = model(*LogMel()(*sound()), tokens)
     loss = joint_loss(ctc, is_pad, logits, tokens, lengths)

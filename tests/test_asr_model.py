@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from asr.features import LogMel, pad_samples
 from asr.augment import Augmentation, augment, mask_features
 from asr.batches import BatchPlan
 from asr.decode import Hypothesis, align, beam_search, greedy_attention, greedy_ctc
-from asr.losses import attention_loss, ctc_loss, joint_loss
+from asr.features import LogMel, pad_samples
 from asr.layers import subsample, subsampled
+from asr.losses import attention_loss, ctc_loss, joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.scorers import CtcPrefixScorer, joint_scorers
 from asr.tokenizer import BLANK, EDGE, CharacterTokenizer, normalise
