@@ -98,7 +98,7 @@ def open_or_pack(
         return cached
     make_folder(stem.parent)
     check_space(stem.parent, expected_bytes, label)
-    with _locked(stem):
+    with locked(stem):
         cached = _open(stem, mark)  # another process may have packed it meanwhile
         if cached and (keep_going or not cached.damaged):
             return cached
@@ -211,14 +211,12 @@ def _probe(path: Path, blocks: int = 128, block: int = 4096) -> int:
 
 
 @contextlib.contextmanager
-def _locked(stem: Path) -> Iterator[None]:
+def locked(stem: Path) -> Iterator[None]:
     """One process packs, the others wait and then read; the lock ends with its process."""
     try:
         file = open(stem.with_name(f".{stem.name}.lock"), "w")  # noqa: SIM115
     except OSError as error:
-        raise UserError(
-            f"cannot write the cache in {stem.parent}: {error.strerror}; choose another cache folder"
-        ) from error
+        raise UserError(f"cannot write in {stem.parent}: {error.strerror}; choose another folder") from error
     with file:
         if fcntl is not None:
             with contextlib.suppress(OSError):  # some network file systems have no locks

@@ -7,15 +7,21 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from tqdm import tqdm
+
+from core.errors import UserError
 
 
 def in_parallel(
     function: Callable[[Any], Any], tasks: Sequence[Any], what: str, sizes: Sequence[int], unit: str
 ) -> list[Any]:
-    """function(task) for every task, in order, on all cores, with a progress bar that counts `sizes`."""
+    """function(task) for every task, in order, on all cores, with a progress bar that counts `sizes`.
+
+    Raises UserError where a worker was killed from outside, as the kernel does when memory runs out.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, min(cores, len(tasks)))
     # the workers use no torch, so forking a program that has loaded it is safe and saves loading it again
@@ -28,6 +34,11 @@ def in_parallel(
             for result, size in zip(pool.map(function, tasks), sizes, strict=True):
                 results.append(result)
                 bar.update(size)
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"{what}: a worker process was killed, perhaps for want of memory; what is made is kept, the same command "
+            "goes on"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
     return results

@@ -5,14 +5,24 @@ most of them written by Python 2. A pickle is a program; this unpickler admits o
 """
 
 import math
+import mmap
 import pickle
+import pickletools
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from core.errors import UserError
+
+MOST_BYTES = 4 * 10**9  # of a file
+STOP, PUT, LONG_BINPUT, FRAME = pickle.STOP[0], pickle.PUT[0], pickle.LONG_BINPUT[0], pickle.FRAME[0]
+TWO_LINES = (pickle.GLOBAL[0], pickle.INST[0])
+_LENGTHS = {
+    ord(op.code): op.arg.n if op.arg else 0 for op in pickletools.opcodes
+}  # of what follows an opcode
 
 ADMITTED = "lists, tuples, dicts, strings, bytes, numbers and numpy arrays"
 
@@ -21,11 +31,13 @@ def load_pickle(path: Path | str) -> Any:
     """Read a pickle of plain values: lists, tuples, dicts, strings, bytes, numbers, numpy arrays and scalars.
 
     Strings of Python 2 are read as latin1. Nothing but the above is ever imported or called.
-    Raises UserError where the file is missing or damaged, or names any other global (that is, carries code).
+    Raises UserError where the file is missing or damaged, asks for more memory than it fills, or names any other
+    global (that is, carries code).
     """
     path = Path(path)
     try:
         with open(path, "rb") as file:
+            _check_sizes(file)
             reader = _PlainUnpickler(file, path)
             value = reader.load()
         return _finished(value, {}) if reader.has_globals else value
@@ -36,6 +48,57 @@ def load_pickle(path: Path | str) -> Any:
     except Exception as error:  # a damaged pickle ends in any of a dozen exceptions
         detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"{path} is not a readable pickle ({detail}); restore the file") from error
+
+
+def _check_sizes(file: BinaryIO) -> None:
+    """Walk over the opcodes of a pickle: no length may go beyond its end, no place in its memo beyond its length.
+
+    The unpickler makes room for what such a number says before it reads on: 8 bytes can ask for gigabytes.
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        size, at = len(data), 0
+        if size > MOST_BYTES:
+            raise pickle.UnpicklingError(f"{size / 1e9:.1f} GB, at most {MOST_BYTES / 1e9:.0f} are read")
+        plain = _plain_opcodes(size)
+        while data[at] != STOP:
+            if run := plain.match(data, at):  # millions of them in a file of captions
+                at = run.end()
+                continue
+            code = data[at]
+            length = _LENGTHS[code]  # KeyError: no opcode
+            at += 1
+            if length == pickletools.UP_TO_NEWLINE:
+                end = data.find(b"\n", at)
+                if code == PUT and int(data[at:end]) > size:
+                    raise pickle.UnpicklingError("a place in its memo beyond its length")
+                at = size if end < 0 else end + 1
+                if code in TWO_LINES:
+                    end = data.find(b"\n", at)
+                    at = size if end < 0 else end + 1
+            elif length >= 0:
+                if code in (LONG_BINPUT, FRAME) and int.from_bytes(data[at : at + length], "little") > size:
+                    raise pickle.UnpicklingError("a number in it goes beyond its length")
+                at += length
+            else:
+                width = {pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT8U: 8}.get(
+                    length, 4
+                )
+                at += width + int.from_bytes(data[at : at + width], "little")
+            if at >= size:
+                raise pickle.UnpicklingError("cut short")
+
+
+def _plain_opcodes(size: int) -> re.Pattern[bytes]:
+    """A run of opcodes that are followed by a fixed number of bytes, and of places in the memo that are no further
+    than a file of `size` bytes can be long; rounded up to 65536."""
+    forms = [rb"r..[\x00-%b]\x00" % re.escape(bytes([min(size >> 16, 255)]))]
+    for length in sorted({length for length in _LENGTHS.values() if length >= 0}):
+        codes = [
+            code for code, n in _LENGTHS.items() if n == length and code not in (STOP, LONG_BINPUT, FRAME)
+        ]
+        if codes:
+            forms.append(b"[%b].{%d}" % (b"".join(re.escape(bytes([code])) for code in codes), length))
+    return re.compile(b"(?:%b){1,4096}+" % b"|".join(forms), re.DOTALL)
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -20,11 +20,13 @@ from data.painted_birds.captions import write_captions
 from data.painted_birds.drawing import VERSION, bounding_box, draw
 from data.painted_birds.grammar import PARTS
 from data.painted_birds.scene import SCALES, make_scene
-from data.painted_birds.settings import check_names, listing, settings_of, write_settings
+from data.painted_birds.settings import building, check_names, listing, settings_of, write_settings
 from data.painted_birds.species import species_list
 from data.parallel import in_parallel
 
 BIRD_SPLITS = ("train", "test")
+MOST_PICTURES = 500_000
+SECONDS, BYTES = 0.03, 21_000  # of a picture at scale 1, on one core
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,32 @@ def ensure_painted_birds(
     made_of, done = settings_of(folder, BirdSettings(), settings)
     if made_of.scale not in SCALES:
         raise UserError(f"scale {made_of.scale} is unknown; choose one of {', '.join(map(str, SCALES))}")
+    _check_size(made_of)
     every = _all_species(made_of)
     chosen = [species for species in every if species.split in {*splits, *done}]
     missing = [species for species in chosen if species.split in splits and _lacks(folder, species)]
     lists_there = all((folder / name).exists() for name in _bird_lists(splits)) and set(splits) <= set(done)
-    if not missing and lists_there:
-        return folder
+    if missing or not lists_there:
+        with building(folder):
+            _build(folder, made_of, every, splits, settings_of(folder, BirdSettings(), settings)[1])
+    return folder
+
+
+def _check_size(settings: BirdSettings) -> None:
+    """Before anything is made: how much it will be, where that is too much."""
+    count = settings.train_species * settings.train_pictures + settings.test_species * settings.test_pictures
+    if count > MOST_PICTURES:
+        hours, gigabytes = (count * each * settings.scale**2 for each in (SECONDS / 3600, BYTES / 1e9))
+        raise UserError(
+            f"{count:,} pictures would take about {gigabytes:,.0f} GB and {hours:,.0f} hours of a core; at most "
+            f"{MOST_PICTURES:,} are made, so ask for fewer species or pictures of each"
+        )
+
+
+def _build(
+    folder: Path, made_of: BirdSettings, every: list[_Species], splits: Sequence[str], done: list[str]
+) -> None:
+    chosen = [species for species in every if species.split in {*splits, *done}]
     write_settings(folder, made_of, done)
     tasks = [(folder, made_of, species, species.split in splits) for species in chosen]
     boxes = in_parallel(
@@ -84,7 +106,6 @@ def ensure_painted_birds(
         folder, every, {species.number: box for species, box in zip(chosen, boxes, strict=True)}
     )
     write_settings(folder, made_of, [split for split in BIRD_SPLITS if split in {*splits, *done}])
-    return folder
 
 
 def _all_species(settings: BirdSettings) -> list[_Species]:

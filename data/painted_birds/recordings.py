@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.files import write_bytes, write_text
 from data.painted_birds import voices
-from data.painted_birds.settings import check_names, listing, settings_of, write_settings
+from data.painted_birds.settings import building, check_names, listing, settings_of, write_settings
 from data.painted_birds.species import species_list, species_marks
 from data.parallel import in_parallel
 
@@ -40,17 +40,22 @@ def ensure_spoken_captions(
     folder = Path(root) / "spoken_captions"
     check_names("split", splits, voices.SPLITS)
     made_of, done = settings_of(folder, SpeechSettings(), settings)
-    there = listing(folder / "wavs")
-    missing = [
-        (split, i)
-        for split in splits
-        for i in range(getattr(made_of, split))
-        if f"{_clip_id(split, i)}.flac" not in there
-    ]
     lists_there = all((folder / name).exists() for name in ("metadata.csv", "speakers.csv"))
     lists_there &= all((folder / "splits" / f"{split}.txt").exists() for split in splits)
-    if not missing and lists_there and set(splits) <= set(done):
-        return folder
+    if _missing(folder, made_of, splits) or not lists_there or not set(splits) <= set(done):
+        with building(folder):
+            _build(folder, made_of, splits, settings_of(folder, SpeechSettings(), settings)[1])
+    return folder
+
+
+def _missing(folder: Path, made_of: SpeechSettings, splits: Sequence[str]) -> list[tuple[str, int]]:
+    """Split and index of every clip that is not there."""
+    there = listing(folder / "wavs")
+    every = ((split, i) for split in splits for i in range(getattr(made_of, split)))
+    return [(split, i) for split, i in every if f"{_clip_id(split, i)}.flac" not in there]
+
+
+def _build(folder: Path, made_of: SpeechSettings, splits: Sequence[str], done: list[str]) -> None:
     write_settings(folder, made_of, done)
     train, test = (
         [(colours, species_marks(made_of.seed, stream, i)) for i, colours in enumerate(of_split)]
@@ -64,12 +69,12 @@ def ensure_spoken_captions(
         for split in complete
         for i in range(getattr(made_of, split))
     }
+    missing = _missing(folder, made_of, splits)
     tasks = [(folder / "wavs" / f"{_clip_id(*key)}.flac", clips[key]) for key in missing]
     if tasks:
         in_parallel(_record_clip, tasks, "speaking captions", [1] * len(tasks), "clip")
     write_speech_lists(folder, [(key[0], _clip_id(*key), c.text, c.voice) for key, c in clips.items()])
     write_settings(folder, made_of, complete)
-    return folder
 
 
 def write_speech_lists(folder: Path, clips: Sequence[tuple[str, str, str, str]]) -> None:
