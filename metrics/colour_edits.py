@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metrics.bootstrap import ratio_interval
+from metrics.bootstrap import Interval, ratio_interval
 
 
 class ColourEdits(NamedTuple):
     changed: float  # the edited part shows its new colour
-    changed_interval: tuple[float, float]  # 95 % bootstrap over captions
+    changed_interval: Interval  # 95 %, over captions
     kept: float  # of the other named parts, those that are read as before the edit
-    kept_interval: tuple[float, float]
+    kept_interval: Interval
     others: int  # named parts that were not edited
 
 
@@ -49,8 +49,8 @@ def colour_edits(
     kept = others & (before == after)
     return ColourEdits(
         changed=float(changed.mean()),
-        changed_interval=ratio_interval(changed, np.ones(len(changed)), seed=seed),
+        changed_interval=ratio_interval(changed, np.ones(len(changed)), "captions", seed=seed),
         kept=float(kept.sum() / others.sum()),
-        kept_interval=ratio_interval(kept.sum(1), others.sum(1), seed=seed),
+        kept_interval=ratio_interval(kept.sum(1), others.sum(1), "captions", seed=seed),
         others=int(others.sum()),
     )

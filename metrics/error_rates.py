@@ -1,4 +1,4 @@
-"""Word and character error rates of a corpus, aligned by jiwer."""
+"""What WER and CER share: how texts are normalised, aligned (by jiwer) and counted."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jiwer
 import numpy as np
 
-from metrics.bootstrap import ratio_interval
+from metrics.bootstrap import Interval, ratio_interval
 
 NORMALISATION = (
     "lower case, accents dropped, punctuation but apostrophes inside words to spaces, single spaces"
@@ -17,10 +17,17 @@ NORMALISATION = (
 
 class ErrorRate(NamedTuple):
     value: float  # edits / length of the references; more than 1 where much is inserted
-    low: float  # 95 % bootstrap interval over utterances
-    high: float
+    interval: Interval  # 95 %, over utterances or speakers
     edits: int
     length: int  # words or characters (spaces included) in the references
+
+    @property
+    def low(self) -> float:
+        return self.interval.low
+
+    @property
+    def high(self) -> float:
+        return self.interval.high
 
 
 def normalise(text: str) -> str:
@@ -32,38 +39,37 @@ def normalise(text: str) -> str:
     return " ".join(text.split())
 
 
-def word_error_rate(references: Sequence[str], hypotheses: Sequence[str], seed: int = 0) -> ErrorRate:
-    """Normalised texts, one hypothesis a reference -> corpus WER. Raises ValueError without a word of reference."""
-    return _error_rate(references, hypotheses, jiwer.process_words, lambda text: len(text.split()), seed)
-
-
-def character_error_rate(references: Sequence[str], hypotheses: Sequence[str], seed: int = 0) -> ErrorRate:
-    """Normalised texts, one hypothesis a reference -> corpus CER; a space counts as a character."""
-    return _error_rate(references, hypotheses, jiwer.process_characters, len, seed)
-
-
-def _error_rate(
+def error_rate(
     references: Sequence[str],
     hypotheses: Sequence[str],
     align: Callable[[str, str], jiwer.WordOutput | jiwer.CharacterOutput],
-    measure: Callable[[str], int],
+    length: Callable[[str], int],
     seed: int,
+    speakers: Sequence[str] | None,
 ) -> ErrorRate:
+    """Edits of all pairs of texts / length of all references, both normalised; `length` counts words or characters.
+
+    The interval is drawn over `speakers` (one a text) where there are two or more, else over utterances. Raises
+    ValueError where the numbers differ, or the references hold nothing.
+    """
     if len(references) != len(hypotheses):
         raise ValueError(
             f"one hypothesis a reference expected, found {len(hypotheses)} for {len(references)}"
         )
     pairs = [(normalise(said), normalise(heard)) for said, heard in zip(references, hypotheses, strict=True)]
-    lengths = np.array([measure(said) for said, _ in pairs], dtype=np.int64)
+    lengths = np.array([length(said) for said, _ in pairs], dtype=np.int64)
     if not lengths.sum():
         raise ValueError("the references hold no words")
-    edits = np.array([_edits(said, heard, align, measure) for said, heard in pairs], dtype=np.int64)
-    low, high = ratio_interval(edits, lengths, seed=seed)
-    return ErrorRate(float(edits.sum() / lengths.sum()), low, high, int(edits.sum()), int(lengths.sum()))
+    edits = np.array([_edits(said, heard, align, length) for said, heard in pairs], dtype=np.int64)
+    several = speakers is not None and len(set(speakers)) > 1
+    interval = ratio_interval(
+        edits, lengths, "voices" if several else "clips", speakers if several else None, seed
+    )
+    return ErrorRate(float(edits.sum() / lengths.sum()), interval, int(edits.sum()), int(lengths.sum()))
 
 
-def _edits(said: str, heard: str, align: Callable, measure: Callable[[str], int]) -> int:
+def _edits(said: str, heard: str, align: Callable, length: Callable[[str], int]) -> int:
     if not said or not heard:  # jiwer aligns no empty text
-        return measure(said) + measure(heard)
+        return length(said) + length(heard)
     found = align(said, heard)
     return found.substitutions + found.deletions + found.insertions

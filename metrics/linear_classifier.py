@@ -3,27 +3,34 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import logsumexp
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from metrics.vectors import finite_rows
 
 
 class LinearClassifier(NamedTuple):
-    """classes (K,), weight (D + 1, K) of standardised features and a one, and what standardises them."""
+    """classes (K,), of which `model` knows those that it was shown; None where that was a single one."""
 
     classes: np.ndarray
-    weight: np.ndarray
-    mean: np.ndarray
-    scale: np.ndarray
+    shown: np.ndarray
+    scaler: StandardScaler
+    model: LogisticRegression | None
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """(N, D) -> (N, K)."""
-        logits = _with_one((np.asarray(features, dtype=np.float64) - self.mean) / self.scale) @ self.weight
-        return np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
+        """(N, D) -> (N, K), 0 for classes that were not shown."""
+        features = np.asarray(features, dtype=np.float64)
+        found = np.zeros((len(features), len(self.classes)))
+        columns = np.searchsorted(self.classes, self.shown)
+        found[:, columns] = 1.0 if self.model is None else self.model.predict_proba(self._inputs(features))
+        return found
 
     def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
         return float((self.classes[self.probabilities(features).argmax(axis=1)] == np.asarray(labels)).mean())
+
+    def _inputs(self, features: np.ndarray) -> np.ndarray:
+        """Standardised features and a one, whose weight is the (equally penalised) bias."""
+        return np.hstack([self.scaler.transform(features), np.ones((len(features), 1))])
 
 
 def fit(
@@ -33,31 +40,16 @@ def fit(
     decay: float = 1e-2,
     iterations: int = 200,
 ) -> LinearClassifier:
-    """Softmax regression of labels (N,) on features (N, D), by L-BFGS.
+    """Softmax regression of labels (N,) on features (N, D), by scikit-learn's L-BFGS.
 
-    classes (K,): sorted, where there are more than the labels show; decay: weight of the squared weights.
+    classes (K,): sorted, where there are more than the labels show; decay: weight of the squared weights beside the
+    mean cross entropy.
     """
-    features = finite_rows(features)
-    classes = np.unique(labels) if classes is None else classes
-    targets = np.searchsorted(classes, labels)
-    mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
-    x = _with_one((features - mean) / scale)
-    truth = np.eye(len(classes))[targets]
-    shape = (x.shape[1], len(classes))
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight = flat.reshape(shape)
-        logits = x @ weight
-        log_p = logits - logsumexp(logits, axis=1, keepdims=True)
-        value = -(truth * log_p).sum() / len(x) + decay * np.square(weight).sum() / 2
-        slope = x.T @ (np.exp(log_p) - truth) / len(x) + decay * weight
-        return value, slope.ravel()
-
-    found = minimize(
-        loss, np.zeros(np.prod(shape)), jac=True, method="L-BFGS-B", options={"maxiter": iterations}
+    features, shown = finite_rows(features), np.unique(labels)
+    fitted = LinearClassifier(
+        shown if classes is None else classes, shown, StandardScaler().fit(features), None
     )
-    return LinearClassifier(classes, found.x.reshape(shape), mean, scale)
-
-
-def _with_one(features: np.ndarray) -> np.ndarray:
-    return np.hstack([features, np.ones((len(features), 1))])
+    if len(shown) < 2:
+        return fitted
+    model = LogisticRegression(C=1 / (decay * len(features)), fit_intercept=False, max_iter=iterations)
+    return fitted._replace(model=model.fit(fitted._inputs(features), labels))

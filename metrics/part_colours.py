@@ -5,17 +5,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metrics.bootstrap import ratio_interval
+from metrics.bootstrap import Interval, ratio_interval
 
 
 class PartColours(NamedTuple):
     value: float  # correct / named, over all named parts of all pictures
-    low: float  # 95 % bootstrap interval over pictures
-    high: float
+    interval: Interval  # 95 %, over pictures
     parts: dict[str, tuple[float, int]]  # accuracy and how often named; a part that nobody names is absent
     chance: float  # 1 / number of colours
     shuffled: float  # expected where every picture is read against another picture's caption
     named: int
+
+    @property
+    def low(self) -> float:
+        return self.interval.low
+
+    @property
+    def high(self) -> float:
+        return self.interval.high
 
 
 def part_colour_accuracy(
@@ -27,7 +34,7 @@ def part_colour_accuracy(
 ) -> PartColours:
     """Colour ids read from pictures (N, P) and what each caption names, {part: colour} -> accuracy.
 
-    `shuffled` is what a painter reaches who knows how often each colour is asked for, but not by whom.
+    `shuffled` is what a generator reaches that knows how often each colour is asked for, but not by which caption.
     Raises ValueError for a part or colour that is not listed and where nothing is named.
     """
     predicted = np.asarray(predicted)
@@ -43,11 +50,9 @@ def part_colour_accuracy(
     if not asked.any():
         raise ValueError("no caption names the colour of a part")
     right = asked & (predicted == wanted)
-    low, high = ratio_interval(right.sum(axis=1), asked.sum(axis=1), seed=seed)
     return PartColours(
         value=float(right.sum() / asked.sum()),
-        low=low,
-        high=high,
+        interval=ratio_interval(right.sum(axis=1), asked.sum(axis=1), "pictures", seed=seed),
         parts={
             part: (float(right[:, p].sum() / asked[:, p].sum()), int(asked[:, p].sum()))
             for p, part in enumerate(parts)

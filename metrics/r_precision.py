@@ -9,7 +9,8 @@ from metrics.vectors import unit_rows
 
 class RPrecision(NamedTuple):
     value: float  # share of images whose own caption ranks first
-    std: float  # over the groups
+    std: float  # spread over the groups
+    standard_error: float  # of the mean over the images
     hits: np.ndarray  # (N,) in [0, 1]
 
 
@@ -26,7 +27,8 @@ def r_precision(
     Row i of `captions` describes row i of `images`. It is ranked by cosine similarity among itself and
     `candidates` - 1 captions drawn without replacement from the rows of OTHER classes. A tie for the first place
     counts its chance of winning (1/2 for two), so an encoder that maps everything to one point scores
-    1 / `candidates`, not 1. The standard deviation is over `groups` equal shares of the shuffled images.
+    1 / `candidates`, not 1. `std` is the spread over `groups` equal shares of the shuffled images, as papers
+    print it; how sure the mean is, `standard_error` says.
     Raises ValueError where a class has too few captions of others to choose from.
     """
     images, captions = unit_rows(images), unit_rows(captions)
@@ -47,4 +49,5 @@ def r_precision(
         hits[i] = 0 if (best > own + 1e-12).any() else 1 / (1 + tied)
     shuffled = hits[np.random.default_rng(seed).permutation(len(hits))]
     shares = np.array_split(shuffled, min(groups, len(hits)))
-    return RPrecision(float(hits.mean()), float(np.std([share.mean() for share in shares])), hits)
+    spread = float(np.std([share.mean() for share in shares]))
+    return RPrecision(float(hits.mean()), spread, float(hits.std() / np.sqrt(len(hits))), hits)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from metrics.bootstrap import ratio_interval
+from metrics.cer import character_error_rate
 from metrics.colour_edits import colour_edits
 from metrics.coverage import manifold
-from metrics.error_rates import character_error_rate, normalise, word_error_rate
+from metrics.error_rates import normalise
 from metrics.fid import frechet_distance
 from metrics.inception_score import inception_score
 from metrics.kid import kernel_distance, squared_mmd
@@ -15,6 +17,7 @@ from metrics.part_colours import part_colour_accuracy
 from metrics.r_precision import r_precision
 from metrics.retrieval import retrieval
 from metrics.variety import mean_pairwise_distance
+from metrics.wer import word_error_rate
 
 
 def features(seed: int, n: int = 300, d: int = 16) -> np.ndarray:
@@ -308,3 +311,70 @@ def test_a_linear_classifier_learns_what_is_linear():
     of = classifier.probabilities(x)
     assert of.shape == (120, 3) and np.allclose(of.sum(1), 1)
     assert fit(x, rng.permutation(labels)).accuracy(x, labels) < 0.6
+
+
+# --- intervals -------------------------------------------------------------------------------------------------
+
+
+def test_an_interval_of_unlike_items_is_the_percentile_bootstrap():
+    rng = np.random.default_rng(0)
+    right = rng.random(400) < 0.3
+    low, high, of = ratio_interval(right, np.ones(400), "pictures")
+    wide = 1.96 * np.sqrt(0.3 * 0.7 / 400)
+    assert low == pytest.approx(right.mean() - wide, abs=0.01) and high == pytest.approx(
+        right.mean() + wide, abs=0.01
+    )
+    assert of == "95 % bootstrap over 400 pictures"
+    assert ratio_interval(right, np.ones(400), "pictures") == (low, high, of)
+
+
+def test_an_interval_over_voices_is_wider_than_over_clips_where_voices_differ():
+    """Eight voices of 40 clips: one is heard badly. Clips are many, voices are not."""
+    voices = np.repeat(np.arange(8), 40)
+    edits = np.where(voices == 3, 8, 1) * np.ones(320)
+    of_clips, of_voices = (ratio_interval(edits, np.full(320, 100), "x", groups) for groups in (None, voices))
+    assert of_voices.high - of_voices.low > 2 * (of_clips.high - of_clips.low)
+    assert of_voices.of == "95 % bootstrap over 8 x"
+    # the draws of eight voices: none of them the bad one gives the low end
+    assert of_voices.low == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("count, low", [(2, 0.158), (10, 0.692), (300, 0.988)])
+def test_units_that_agree_have_the_exact_binomial_interval(count, low):
+    found = ratio_interval(np.full(count, 4), np.full(count, 4), "pictures")
+    assert found.low == pytest.approx(low, abs=1e-3) and found.high == 1
+    none = ratio_interval(np.zeros(count), np.full(count, 4), "pictures")
+    assert none.low == 0 and none.high == pytest.approx(1 - low, abs=1e-3)
+    assert found.of == f"95 % exact binomial over {count} pictures, which agree"
+
+
+def test_one_unit_has_an_interval_of_its_counts():
+    low, high, of = ratio_interval(np.array([3]), np.array([10]), "clips")
+    assert (low, high) == pytest.approx((0.067, 0.652), abs=1e-3) and "10 counts" in of
+    with pytest.raises(ValueError, match="a ratio of nothing"):
+        ratio_interval(np.zeros(3), np.zeros(3))
+
+
+def test_error_rates_are_resampled_by_speaker_where_there_are_several():
+    said, heard = ["a red bird"] * 6, ["a red bird"] * 5 + ["a bed word"]
+    by_clip, by_voice = word_error_rate(said, heard), word_error_rate(said, heard, 0, list("aabbcc"))
+    assert by_clip.interval.of == "95 % bootstrap over 6 clips"
+    assert by_voice.interval.of == "95 % bootstrap over 3 voices"
+    assert by_voice.value == by_clip.value
+    assert word_error_rate(said, heard, 0, ["LJ"] * 6) == by_clip
+
+
+def test_r_precision_tells_the_error_of_its_mean_from_the_spread_of_groups():
+    rng = np.random.default_rng(0)
+    captions = rng.normal(size=(600, 32))
+    found = r_precision(captions + 2.5 * rng.normal(size=(600, 32)), captions, np.arange(600) // 6)
+    assert 0.2 < found.value < 0.9
+    assert found.standard_error == pytest.approx(found.hits.std() / np.sqrt(600))
+    assert found.std > 2 * found.standard_error  # ten groups of 60 spread about sqrt(10) times as much
+
+
+def test_a_linear_classifier_of_a_single_class_is_sure_and_unseen_classes_have_no_share():
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    assert (fit(x, np.full(20, 7)).probabilities(x) == 1).all()
+    of = fit(x, np.repeat([3, 7], 10), classes=np.array([3, 5, 7])).probabilities(x)
+    assert of.shape == (20, 3) and (of[:, 1] == 0).all() and np.allclose(of.sum(1), 1)

@@ -24,7 +24,8 @@ from core.errors import UserError
 from core.precision import autocast
 from core.runtime import seed_step, set_up
 from data.speech import SpeechSet, load_speech
-from metrics.error_rates import character_error_rate, word_error_rate
+from metrics.cer import character_error_rate
+from metrics.wer import word_error_rate
 from training.config import RunConfig, load_config
 from training.ema import update_ema
 from training.run import Run

@@ -110,11 +110,11 @@ def known_trunk(name: str) -> None:
         raise UserError(f'network="{name}" is unknown; choose one of {", ".join(TAPS)}')
 
 
-def resized(images: Tensor, size: int) -> Tensor:
-    """images (B, 3, H, W) -> (B, 3, size, size), without aliasing."""
+def resized(images: Tensor, size: int, antialias: bool = True) -> Tensor:
+    """images (B, 3, H, W) -> (B, 3, size, size), bilinear."""
     if images.shape[-2:] == (size, size):
         return images
-    return F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    return F.interpolate(images, (size, size), mode="bilinear", antialias=antialias)
 
 
 def imagenet_normalised(images: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class FeatureNetwork:
     normalise: Callable[[Tensor], Tensor]  # of (B, 3, size, size) in [-1, 1]
     trunk: nn.Module
     classifier: nn.Module | None
+    antialias: bool = True  # where pictures are reduced to `size`
 
     def to(self, device: torch.device) -> "FeatureNetwork":
         for part in (self.trunk, self.classifier):
@@ -50,7 +51,7 @@ class FeatureNetwork:
         return self.classifier(self._maps(images)).softmax(dim=1)
 
     def _maps(self, images: Tensor) -> Tensor:
-        return self.trunk(self.normalise(resized(images, self.size)))
+        return self.trunk(self.normalise(resized(images, self.size, self.antialias)))
 
 
 def load_feature_network(path: Path | str) -> FeatureNetwork:
@@ -121,7 +122,8 @@ def _inception(path: Path, state: dict[str, Tensor]) -> FeatureNetwork:
         ):
             block.branch_pool = nn.Sequential(_WithoutPadding(), block.branch_pool)
     name = "Inception-v3 up to Mixed_6e, 768-d"
-    return FeatureNetwork(name, sha256(path), 299, _as_it_is, _frozen(trunk), None)
+    # as pytorch-fid reduces pictures of more than 299 px, so that its figures can be compared
+    return FeatureNetwork(name, sha256(path), 299, _as_it_is, _frozen(trunk), None, antialias=False)
 
 
 class _WithoutPadding(nn.Module):
