@@ -15,12 +15,13 @@ from core.errors import UserError
 def set_up(threads: int = 0, device: str = "auto") -> torch.device:
     """Prepare the process before its first tensor and return the device to work on.
 
-    threads: CPU threads, 0 for one a core. device: "auto", "cpu", "cuda" or "cuda:<n>".
+    threads: CPU threads, 0 for OMP_NUM_THREADS where that is set, else one a core. device: "auto", "cpu", "cuda" or "cuda:<n>".
     """
     keep_freed_memory()
-    torch.set_num_threads(
-        threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 1
-    )
+    if threads or "OMP_NUM_THREADS" not in os.environ:  # which torch has read
+        torch.set_num_threads(
+            threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 1
+        )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -264,14 +264,15 @@ class Evaluator:
     def feature_sets(self) -> FeatureSets:
         import numpy as np
 
+        extractor = self.extractor  # first, which may say that there is none
         pairs = self.pairs()
-        generated = self.generated_features(pairs, self.extractor)
-        reference = self.real_features(pairs.real, self.extractor)
+        generated = self.generated_features(pairs, extractor)
+        reference = self.real_features(pairs.real, extractor)
         order = np.random.default_rng(self.options.seed).permutation(len(reference))
         n = min(len(generated), len(reference) // 2)
         some = np.random.default_rng([self.options.seed, 1]).permutation(len(generated))[:n]
         equal = (generated[some], reference[order[::2][:n]], reference[order[1::2][:n]])
-        protocol = pairs.protocol | self.extractor.protocol | {
+        protocol = pairs.protocol | extractor.protocol | {
             "reference": f"all {len(reference)} pictures of the split",
             "real pictures": f"{n} of the reference against {n} others, drawn at random",
             "equal counts": f"{n} generated images against the same {n} real ones; compare this row with that of real "

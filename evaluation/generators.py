@@ -61,7 +61,7 @@ class NearestPhotographs:
         """seen: global features (M, E) of the training split's photographs."""
         import torch
 
-        self.damsm, self.photographs, self.device = encoder, birds, device
+        self.damsm, self.photographs, self.device = encoder, images, device
         self.size, self.checksum, self.encoder = images.size, encoder.checksum, encoder.checksum
         self.seen = torch.nn.functional.normalize(torch.from_numpy(seen).float(), dim=1)
         self.about = {
@@ -77,7 +77,7 @@ class NearestPhotographs:
         from data.sampling import to_unit
 
         found = (self.damsm.encode_texts(pairs.texts[rows]).sentence.cpu() @ self.seen.T).argmax(dim=1)
-        return to_unit(self.images.batch(found.tolist(), None)).to(self.device)
+        return to_unit(self.photographs.batch(found.tolist(), None)).to(self.device)
 
 
 class ImageFolder:

@@ -4,7 +4,6 @@ Nothing is chosen by hand: sentences and seeds stand below, the unselected sampl
 `evaluate.py` measures, and the failures are those of its pairs that the part classifier reads worst.
 """
 
-import argparse
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,7 @@ from visualization.attention import attention_grid
 from visualization.canvas import sheet
 
 if TYPE_CHECKING:
-    from evaluation.pairs import Sample
+    from evaluation.pairs import Pairs
     from pipeline import SpeechToImage
 
 CLIP = DOCS.parent / "samples" / "red_crown.ogg"
@@ -49,11 +48,11 @@ def main() -> int:
     maps = painting.attention[-1][0].numpy()[: len(words)]
     save(attention_grid(images[-1][0], maps, words, f"“{heard.text}”", "seed 0"), "attention.jpg")
     save(changed_words(bird), "words.jpg")
-    sample, painted, real, named, read = measured_pairs()
-    both = list(zip(painted[:16], real[:16], strict=True))
-    note = "painted above, rendered below: the first 16 pairs that are measured"
-    save(grids.captioned(both, sample.texts[:16], note), "samples.jpg")
-    save(failures(sample, painted, named, read), "failures.jpg")
+    pairs, generated, real, named, read = measured_pairs()
+    both = list(zip(generated[:16], real[:16], strict=True))
+    note = "generated above, real below: the first 16 pairs that are measured"
+    save(grids.captioned(both, pairs.texts[:16], note), "samples.jpg")
+    save(failures(pairs, generated, named, read), "failures.jpg")
     return 0
 
 
@@ -83,41 +82,39 @@ def changed_words(bird: "SpeechToImage") -> Image.Image:
     return grids.table(rows, labels, WORDS, f"one word changed along a row, seed {SEED} throughout")
 
 
-def measured_pairs() -> "tuple[Sample, np.ndarray, np.ndarray, list[dict[str, str]], list[dict[str, str]]]":
-    """The pairs that `evaluate.py --metric part_colours` measures: painted and rendered pictures (N, 3, s, s), what
-    the captions name and what the classifier reads in the painted ones."""
+def measured_pairs() -> "tuple[Pairs, np.ndarray, np.ndarray, list[dict[str, str]], list[dict[str, str]]]":
+    """The pairs that `evaluate.py --metric part_colours` measures: generated and real pictures (N, 3, s, s), what
+    the captions name and what the classifier reads in the generated ones."""
     import torch
 
     from data.painted_birds.grammar import named_colours
-    from evaluation import command as evaluate
-    from evaluation import features as judges
-    from evaluation.pairs import collect, draw_sample, painted, rendered
+    from evaluation.evaluator import Evaluator
+    from evaluation.measures.part_colours import colours_read
+    from evaluation.options import parse_options
 
-    args: argparse.Namespace = evaluate.parser().parse(["--metric", "part_colours"])
-    evaluate.check(args)
-    args.device = "cpu"
-    classifier, sample = judges.load_classifier(args), draw_sample(args)
-    batches = list(painted(args, sample))
-    real = np.concatenate([batch.numpy() for batch in rendered(args, sample.only(range(16)))])
+    evaluator = Evaluator(parse_options(["--metric", "part_colours"]), torch.device("cpu"))
+    classifier, pairs = evaluator.part_classifier, evaluator.pairs()
     with torch.inference_mode():
-        ids = collect(lambda batch: classifier(batch).argmax(dim=2), batches).astype(int)
-    images = np.concatenate([batch.numpy() for batch in batches])
+        generated = list(evaluator.generated_images(pairs))
+        real = [batch.numpy() for batch in evaluator.real_images(pairs.only(range(16)))]
+        ids = np.concatenate([colours_read(evaluator).function(batch).numpy() for batch in generated])
+    images = np.concatenate([batch.numpy() for batch in generated])
     read = [dict(zip(classifier.parts, [classifier.colours[i] for i in row], strict=True)) for row in ids]
-    return sample, images, real, [named_colours(caption) for caption in sample.captions], read
+    return pairs, images, np.concatenate(real), [named_colours(caption) for caption in pairs.captions], read
 
 
-def failures(sample: "Sample", painted: np.ndarray, named: list[dict], read: list[dict]) -> Image.Image:
+def failures(pairs: "Pairs", generated: np.ndarray, named: list[dict], read: list[dict]) -> Image.Image:
     """The pairs with the most named parts that are read as another colour, and what is read."""
     wrong = [
         [part for part in truth if seen[part] != truth[part]] for truth, seen in zip(named, read, strict=True)
     ]
     worst = sorted(range(len(wrong)), key=lambda i: (-len(wrong[i]), i))[:8]
     captions = [
-        f"{sample.texts[i].rstrip('.')}. Read: {', '.join(f'{read[i][part]} {part}' for part in wrong[i])}"
+        f"{pairs.texts[i].rstrip('.')}. Read: {', '.join(f'{read[i][part]} {part}' for part in wrong[i])}"
         for i in worst
     ]
-    note = f"the eight of {len(sample)} pairs with the most colours read wrong"
-    return grids.captioned([[painted[i]] for i in worst], captions, note, columns=4)
+    note = f"the eight of {len(pairs)} pairs with the most colours read wrong"
+    return grids.captioned([[generated[i]] for i in worst], captions, note, columns=4)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Captions are those that `evaluate.py --samples 200` measures. What is chosen is 
 says so: the best of eight seeds, and the worst of all for the failures.
 """
 
-import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ from PIL import Image
 from core.errors import Parser, UserError, run_cli
 from core.files import make_folder
 from core.model_registry import PAINTERS, REAL_DAMSM
-from evaluation import command as evaluate
-from evaluation import features as judges
-from evaluation import pairs as measured
+from evaluation.batches import collect
+from evaluation.evaluator import Evaluator
+from evaluation.options import parse_options
 from recipes.common import DOCS, save
 from visualization import grids
 from visualization.attention import attention_grid
@@ -24,7 +24,7 @@ from visualization.attention import attention_grid
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from evaluation.pairs import Sample
+    from evaluation.pairs import Pairs
     from t2i.encoders.damsm import Damsm
 
 SHOWN, SEEDS, NEAREST = 16, 8, 3
@@ -44,39 +44,36 @@ def main() -> int:
         "--attngan", type=Path, help="model folder of an AttnGAN, to be drawn too with its attention"
     )
     given = p.parse(None)
-    attngan = given.attngan
-    del given.attngan  # evaluate.py knows no such option
     import torch
 
-    from t2i.encoders.damsm import Damsm
-
-    args = evaluate.parser().parse(["--metric", "fid", *(f"--{k}={v}" for k, v in vars(given).items())])
-    evaluate.check(args)
-    args.device, args.samples = "cpu", SOUGHT
-    encoder, sample = Damsm.load(args.encoder), measured.draw_sample(args)
-    first = sample.only(range(SHOWN))
+    evaluated = {name: value for name, value in vars(given).items() if name != "attngan"}
+    words = [f"--{name}={value}" for name, value in evaluated.items()]
+    options = parse_options(["--metric", "fid", f"--samples={SOUGHT}", *words])
+    evaluator = Evaluator(options, torch.device("cpu"))
+    encoder, pairs = evaluator.encoder, evaluator.pairs()
+    first = pairs.only(range(SHOWN))
     make_folder(DOCS)
     with torch.inference_mode():
-        painted = torch.cat(list(measured.painted(args, sample)))
-        real = torch.cat(list(measured.rendered(args, first)))
-        both = list(zip(painted[:SHOWN].numpy(), real.numpy(), strict=True))
-        note = f"the first {SHOWN} of {SOUGHT} test captions drawn at random: painted, and their photographs below"
+        generated = torch.cat(list(evaluator.generated_images(pairs)))
+        real = torch.cat(list(evaluator.real_images(first)))
+        both = list(zip(generated[:SHOWN].numpy(), real.numpy(), strict=True))
+        note = f"the first {SHOWN} of {SOUGHT} test captions drawn at random: generated, and their photographs below"
         save(grids.captioned(both, first.texts, note), "real_samples.jpg")
 
-        best = [[best_of(first, encoder, text).numpy()] for text in first.texts]
+        best = [[best_of(evaluator, first, row).numpy()] for row in range(SHOWN)]
         note = f"the same captions, the best of {SEEDS} seeds by DAMSM's score"
         save(grids.captioned(best, first.texts, note), "real_best.jpg")
 
         parts = [slice(i, i + SEEDS) for i in range(0, SOUGHT, SEEDS)]  # a part's pairs fit into memory
-        found = np.concatenate([scores(encoder, painted[part], sample.texts[part]) for part in parts])
+        found = np.concatenate([scores(encoder, generated[part], pairs.texts[part]) for part in parts])
         worst = np.argsort(found)[:8]
         note = f"the eight of {SOUGHT} pairs that DAMSM scores lowest"
-        stacks = [[painted[i].numpy()] for i in worst]
-        save(grids.captioned(stacks, [sample.texts[i] for i in worst], note, columns=4), "real_failures.jpg")
+        stacks = [[generated[i].numpy()] for i in worst]
+        save(grids.captioned(stacks, [pairs.texts[i] for i in worst], note, columns=4), "real_failures.jpg")
 
-        save(neighbours(args, sample, painted), "real_neighbours.jpg")
-        if attngan:
-            draw_attngan(first, attngan)
+        save(neighbours(evaluator, pairs, generated), "real_neighbours.jpg")
+        if given.attngan:
+            draw_attngan(first, given.attngan)
     return 0
 
 
@@ -93,13 +90,14 @@ def scores(encoder: "Damsm", images: "Tensor", texts: list[str]) -> np.ndarray:
     return both.diagonal().numpy()
 
 
-def best_of(sample: "Sample", encoder: "Damsm", text: str) -> "Tensor":
-    """Of the seeds 0 to 7 the picture (3, s, s) that scores highest."""
-    images = sample.painter.paint([text] * SEEDS, range(SEEDS)).images[-1]
-    return images[scores(encoder, images, [text] * SEEDS).argmax()]
+def best_of(evaluator: Evaluator, pairs: "Pairs", row: int) -> "Tensor":
+    """Of the seeds 0 to 7 the picture (3, s, s) that scores highest for the text of one pair."""
+    tries = replace(pairs.only([row] * SEEDS), noise=list(range(SEEDS)))
+    images = evaluator.generator.generate(tries, slice(None))
+    return images[scores(evaluator.encoder, images, tries.texts).argmax()]
 
 
-def draw_attngan(first: "Sample", folder: Path) -> None:
+def draw_attngan(first: "Pairs", folder: Path) -> None:
     """What AttnGAN paints for the first captions, and where it looked for the words of one."""
     from pipeline import load_painter
 
@@ -117,26 +115,25 @@ def draw_attngan(first: "Sample", folder: Path) -> None:
     save(attention_grid(images[LOOKED_AT], maps, words, f"“{text}”", note), "real_attention.jpg")
 
 
-def neighbours(args: argparse.Namespace, sample: "Sample", painted: "Tensor") -> Image.Image:
-    """Painted pictures with the nearest training photographs, and how near test photographs are to these."""
+def neighbours(evaluator: Evaluator, pairs: "Pairs", generated: "Tensor") -> Image.Image:
+    """Generated pictures with the nearest training photographs, and how near test photographs are to these."""
     from metrics.vectors import squared_distances
 
-    features, network = judges.feature_network(args)
-    of_train = argparse.Namespace(**vars(args) | {"split": "train"})
-    train = measured.open_birds(of_train, measured.bird_folder(args), sample.birds.size)
-    known = measured.real_features(args, train, features, network)
-    test = measured.real_features(args, sample.birds, features, network)[sample.indices]
-    own = measured.collect(features, painted.split(args.batch))
+    extractor = evaluator.extractor
+    train = evaluator.captioned("train", pairs.real.size)
+    known = evaluator.real_features(train, extractor)
+    test = evaluator.real_features(pairs.real, extractor)[pairs.indices]
+    own = collect(extractor.function, generated.split(evaluator.options.batch))
     apart = [np.sqrt(squared_distances(some, known)) for some in (own, test)]
     medians = [float(np.median(distances.min(axis=1))) for distances in apart]
     stacks: list[list[Any]] = []
     for row in range(8):
         near = np.argsort(apart[0][row])[:NEAREST]
         photographs = train.batch(near.tolist(), None).float().numpy() / 127.5 - 1
-        stacks.append([painted[row].numpy(), *photographs])
+        stacks.append([generated[row].numpy(), *photographs])
     note = (
-        f"painted above, the {NEAREST} nearest training photographs below; median distance to the nearest: "
-        f"painted {medians[0]:.2f}, test photographs {medians[1]:.2f}"
+        f"generated above, the {NEAREST} nearest training photographs below; median distance to the nearest: "
+        f"generated {medians[0]:.2f}, test photographs {medians[1]:.2f}"
     )
     print(note)
     return grids.captioned(stacks, [""] * len(stacks), note)

@@ -1,6 +1,9 @@
 """evaluate.py on untrained models: every metric runs, repeats, says its protocol, and answers mistakes in a line."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,11 +21,18 @@ from core.errors import UserError
 from core.model_folder import save_model
 from data.painted_birds.grammar import COLOURS, PARTS
 from evaluation import command as evaluate
+from evaluation import sets
+from evaluation.evaluator import Evaluator
+from evaluation.options import parse_options
+from evaluation.pairs import choose, with_known_words
 from evaluation.part_classifier import PartClassifier, PartClassifierConfig
+from evaluation.registry import find
 from t2i.encoders.damsm import Damsm
 from t2i.families.attngan import AttnGanConfig, Generator
 from t2i.painter import painter_of
 from vision.feature_networks import load_feature_network
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +62,7 @@ def measure(tiny_world: Path, models: Path, tmp_path: Path, capsys, monkeypatch)
         named = ["--model", models / "painter", "--encoder", tiny_world / "damsm", "--classifier", models / "parts",
                  "--recognizer", models / "recognizer", "--root", root, "--out", tmp_path / "results",
                  "--device", "cpu"]  # fmt: skip
+        named = named[2:] if "--pictures" in options else named  # which stand in place of a --model
         assert evaluate.main(["--metric", metric, "--json", *map(str, named), *options]) == 0
         value = json.loads(capsys.readouterr().out.splitlines()[-1])
         stored = [json.loads(path.read_text()) for path in (tmp_path / "results").glob(f"{metric}-*.json")]
@@ -59,6 +70,20 @@ def measure(tiny_world: Path, models: Path, tmp_path: Path, capsys, monkeypatch)
         assert value["metric"] == metric and {"value", "real", "protocol"} <= value.keys()
         assert value["protocol"]["revision"] and value["protocol"]["seed"] == 0
         return value
+
+    return run
+
+
+@pytest.fixture
+def measure_all(tiny_world: Path, models: Path, tmp_path: Path, capsys, monkeypatch):
+    """measure_all(["fid", "is"], ...) -> the JSON lines of one command."""
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+
+    def run(metrics: list[str], *options: str) -> list[dict]:
+        named = ["--model", models / "painter", "--encoder", tiny_world / "damsm", "--classifier", models / "parts",
+                 "--root", tiny_world, "--out", tmp_path / "results", "--device", "cpu"]  # fmt: skip
+        assert evaluate.main(["--metric", ",".join(metrics), "--json", *map(str, named), *options]) == 0
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()[-len(metrics) :]]
 
     return run
 
@@ -192,6 +217,20 @@ def test_the_table_is_for_people(tiny_world, models, tmp_path, capsys):
         (["--metric", "fid", "--samples", "many"], "invalid int"),
         (["--metric", "fid", "--data", "paintedbirds"], 'no set paintedbirds .did you mean "painted_birds"'),
         (["--metric", "fid", "--split", "tset"], 'no split "tset" in painted_birds .did you mean "test"'),
+        (
+            ["--metric", "fid", "--samples", "1000000000000"],
+            "--samples 1000000000000: at most 1000000 can be asked",
+        ),
+        (["--metric", "fid", "--batch", "0"], "--batch 0: at least 1 is needed"),
+        (["--metric", "wer", "--beam", "101"], "--beam 101: at most 100"),
+        (["--metric", "fid", "--seed", "-1"], "--seed -1: at least 0"),
+        (["--metric", "fid", "--device", "banana"], 'no device "banana": it is auto, cpu, cuda or cuda:<n>'),
+        (["--metric", "fid", "--device", "gpu"], 'no device "gpu"'),
+        (["--metric", "fid", "--voices", "unheard"], "--voices is for --from transcript"),
+        (
+            ["--metric", "fid", "--pictures", "nowhere", "--model", "weights/painted-attngan"],
+            "no folder nowhere",
+        ),
         (["--metric", "wer", "--split", "test_voice"], 'did you mean "test_voices"'),
     ],
 )
@@ -229,16 +268,16 @@ def test_a_set_that_is_not_in_the_layout_of_cub_is_refused(measure, tmp_path, re
 
 
 def test_samples_pass_over_the_set_again_and_again():
-    assert (evaluate.choose(5, None, 0) == np.arange(5)).all()
-    chosen = evaluate.choose(5, 12, 3)
+    assert (choose(5, None, 0) == np.arange(5)).all()
+    chosen = choose(5, 12, 3)
     assert sorted(chosen[:5]) == sorted(chosen[5:10]) == [0, 1, 2, 3, 4]
     assert (chosen[:5] != chosen[5:10]).any() and len(chosen) == 12
-    assert (evaluate.choose(5, 4, 3) == chosen[:4]).all()
+    assert (choose(5, 4, 3) == chosen[:4]).all()
 
 
 def test_a_text_without_known_words_is_painted_from_a_word_that_says_nothing(tiny_world):
     vocabulary = Damsm.load(tiny_world / "damsm").vocabulary
-    assert evaluate.with_known_words(["", "xyzzy", "a red bird"], partial(vocabulary.known, limit=9)) == [
+    assert with_known_words(["", "xyzzy", "a red bird"], partial(vocabulary.known, limit=9)) == [
         "bird",
         "bird",
         "a red bird",
@@ -252,7 +291,7 @@ def test_features_of_real_pictures_are_kept_and_made_anew_where_damaged(measure,
     first = measure("fid", "--samples", "12")["value"]
     (path,) = kept.glob("test-*-features-*.npy")
     with monkeypatch.context() as patch:
-        patch.setattr("measured.pictures", lambda *_: pytest.fail("the pictures were read again"))
+        patch.setattr(Evaluator, "pictures_of", lambda *_: pytest.fail("the pictures were read again"))
         assert measure("fid", "--samples", "12")["value"] == first
     path.write_bytes(path.read_bytes()[:200])
     assert measure("fid", "--samples", "12")["value"] == first
@@ -274,6 +313,327 @@ def test_retrieval_ranks_real_pictures_and_all_of_their_captions(measure):
     assert captions == 10 * pictures and found["chance"] == 1 / pictures
     rows = [row["value"] for row in found["rows"]]
     assert len(rows) == 6 and rows[:3] == sorted(rows[:3]) and rows[3:] == sorted(rows[3:])
+
+
+# what metrics share, and what they do not
+
+
+def test_the_order_of_metrics_changes_no_figure(measure_all):
+    """Every picture metric in one command, that in the opposite order, and some alone: the same values to the bit."""
+    metrics = ["variety", "fid", "kid", "is", "part_colours", "colour_edits"]
+    options = ("--samples", "14", "--split", "train")
+    one, other = (measure_all(order, *options) for order in (metrics, metrics[::-1]))
+    assert [found["metric"] for found in other] == metrics[::-1]
+    by_name = {found["metric"]: found for found in other}
+    assert one == [by_name[metric] for metric in metrics]
+    for metric in ("fid", "variety"):
+        assert measure_all([metric], *options) == [by_name[metric]]
+
+
+def test_variety_before_fid_leaves_fid_all_of_its_captions(measure_all):
+    """Without --samples variety takes a number of captions of its own, which is nobody else's."""
+    alone = measure_all(["fid"])
+    assert measure_all(["kid", "fid"])[1] == alone[0]
+    variety, fid = measure_all(["variety", "fid"], "--split", "train")
+    assert fid["protocol"]["samples"] == 24 and variety["protocol"]["samples"] == 100
+
+
+def test_images_are_generated_once_for_all_metrics(measure_all, monkeypatch):
+    from evaluation.generators import TrainedPainter
+
+    generate, made = TrainedPainter.generate, []
+    monkeypatch.setattr(TrainedPainter, "generate", lambda self, pairs, rows: made.append(len(pairs.texts[rows]))
+                        or generate(self, pairs, rows))  # fmt: skip
+    measure_all(["fid", "kid", "is", "part_colours"], "--samples", "14")
+    assert sum(made) == 14
+
+
+def test_many_images_are_kept_in_a_file_and_come_back_as_they_were(monkeypatch):
+    from evaluation import batches
+
+    images = [torch.rand(3, 3, 4, 4), torch.rand(2, 3, 4, 4)]
+    for limit in (0, 2**20):
+        monkeypatch.setattr(batches, "IN_MEMORY", limit)
+        store = batches.ImageStore((5, 3, 4, 4))
+        for batch in images:
+            store.add(batch)
+        assert hasattr(store, "file") == (limit == 0)
+        back = list(store.batches(torch.device("cpu")))
+        assert len(back) == 2 and all(torch.equal(a, b) for a, b in zip(images, back, strict=True))
+
+
+def test_options_are_frozen():
+    from dataclasses import FrozenInstanceError
+
+    options = parse_options(["--metric", "fid"])
+    with pytest.raises(FrozenInstanceError):
+        options.samples = 3
+
+
+def test_a_metric_of_ones_own_is_one_declaration(measure, monkeypatch):
+    from evaluation import registry
+    from evaluation.result import Result, Row, fixed
+
+    registry.metrics()
+    monkeypatch.setattr(registry, "_METRICS", dict(registry._METRICS))
+
+    def brightness(evaluator):
+        pairs = evaluator.pairs()
+        values = [
+            float(torch.cat([batch.flatten(1).mean(1) for batch in images(pairs)]).mean())
+            for images in (evaluator.generated_images, evaluator.real_images)
+        ]
+        return Result([Row("generated", values[0])], Row("real", values[1]), pairs.protocol)
+
+    registry.register(registry.Metric("brightness", "brightness", fixed(2), ("images",), brightness))
+    found = measure("brightness", "--samples", "6")
+    assert -1 <= found["value"] <= 1 and found["protocol"]["samples"] == 6
+    with pytest.raises(ValueError, match="already"):
+        registry.register(registry.Metric("brightness", "", fixed(2), (), brightness))
+    with pytest.raises(ValueError, match='needs "luck"'):
+        registry.register(registry.Metric("other", "", fixed(2), ("luck",), brightness))
+
+
+# what is told
+
+
+def test_distances_compare_equal_counts(measure):
+    for metric in ("fid", "kid", "coverage"):
+        found = measure(metric, "--samples", "14", "--split", "train")
+        names = [row["name"] for row in found["rows"]]
+        assert any(name.startswith(("generated, 12 against 12", "12 against 12")) for name in names)
+        assert found["protocol"]["real pictures"].startswith("12 of the reference against 12 others")
+
+
+def test_few_images_are_warned_of(measure):
+    fid = measure("fid", "--samples", "14")
+    assert any("14 images in 16 dimensions" in warning for warning in fid["warnings"])
+    scores = measure("is", "--samples", "14")
+    assert any("splits of 1 images over 121 classes" in warning for warning in scores["warnings"])
+    assert scores["protocol"]["splits"].startswith("10 of 1 images")
+    assert "generated, one split" in [row["name"] for row in scores["rows"]]
+
+
+def test_digits_are_enough_to_compare():
+    from evaluation.result import fixed, percent, scientific
+
+    assert scientific(0.0000123456) == "1.2346e-05" and scientific(-0.0) == "0.0000e+00"
+    assert fixed(3)(0.21549) == "0.215" and fixed(3)(-0.00001) == "0.000"
+    assert percent(1.0) == "100.0 %" and percent(-1e-9) == "0.0 %"
+
+
+def test_r_precision_says_how_sure_its_mean_is_and_which_captions_were_seen(measure, monkeypatch):
+    monkeypatch.setattr(Evaluator, "seen_in_training", lambda self, pairs: np.arange(len(pairs)) % 2 == 0)
+    found = measure("r_precision", "--samples", "200")
+    assert found["interval"].keys() == {"std", "of", "standard_error"}
+    rows = {row["name"]: row["value"] for row in found["rows"]}
+    seen, unseen = (rows[f"generated, captions {name} training (100)"] for name in ("seen in", "not seen in"))
+    assert (seen + unseen) / 2 == pytest.approx(found["value"])
+    assert found["protocol"]["captions seen in training"].startswith("100 of 200 (50.0 %)")
+
+
+def test_captions_seen_in_training_are_counted_by_their_words(measure, tiny_world):
+    from data.cub import read_split
+
+    assert measure("part_colours", "--split", "train")["protocol"]["captions seen in training"].startswith(
+        "24 of 24"
+    )
+    found = measure("part_colours")["protocol"]["captions seen in training"]
+    folder = tiny_world / "painted_birds" / "text"
+    words = sets.caption_words
+    train, test = (
+        [
+            words(c)
+            for name in read_split(folder.parent, split)[0]
+            for c in (folder / f"{name}.txt").read_text().splitlines()
+        ]
+        for split in ("train", "test")
+    )
+    assert int(found.split()[0]) <= len(set(train) & set(test))
+    assert words("This bird, is RED.") == words("this bird is red")
+
+
+def test_r_precision_without_classes_draws_captions_of_other_pictures(measure, monkeypatch):
+    from evaluation import evaluator as of
+
+    draw = of.draw_pairs
+
+    def without_classes(images, samples, seed):
+        images.class_ids = None if samples == 120 else np.ones(len(images), int)
+        return draw(images, samples, seed)
+
+    monkeypatch.setattr(of, "draw_pairs", without_classes)
+    for samples in ("120", "130"):
+        found = measure("r_precision", "--samples", samples)
+        assert "99 captions of other pictures, of any class" in found["protocol"]["candidates"]
+
+
+def test_unheard_voices_can_be_asked_for(measure):
+    options = ("part_colours", "--from", "transcript", "--samples", "2", "--beam", "0")
+    heard, unheard = (
+        measure(*options, "--voices", voices)["protocol"]["voices"] for voices in ("training", "unheard")
+    )
+    assert heard == "24 of espeak-ng, those of the recogniser's training"
+    assert unheard == "8 of espeak-ng that the recogniser's training never used"
+
+
+def test_error_rates_are_resampled_over_voices(measure):
+    found = measure("wer", "--beam", "0")
+    assert found["protocol"]["counts"]["test_voices"]["voices"] > 1
+    assert "voices" in found["rows"][1]["interval"]["of"]
+
+
+# results
+
+
+def test_results_have_a_name_of_their_own(tmp_path, models, tiny_world):
+    def name(*words: str) -> str:
+        options = parse_options(["--metric", "fid", *map(str, words)])
+        return evaluate.file_name(options, find(options.metrics[0]))
+
+    for folder in ("a/birds", "b/birds", "x/cub/model", "y/cub/model"):
+        (tmp_path / folder).mkdir(parents=True)
+    network = tmp_path / "squeezenet.safetensors"
+    network.touch()
+    assert name() == "fid-painted-attngan-painted_birds-test"
+    options = [
+        [], ["--data", tmp_path / "a/birds"], ["--data", tmp_path / "b/birds"], ["--model", tmp_path / "x/cub/model"],
+        ["--model", tmp_path / "y/cub/model"], ["--classifier", models / "parts"], ["--network", network],
+        ["--model", "photographs"], ["--model", "photographs", "--finder", tiny_world / "damsm"],
+        ["--model", "photographs", "--encoder", tiny_world / "damsm"], ["--model", "photographs", "--size", "32"],
+        ["--samples", "9"], ["--seed", "1"], ["--split", "train"], ["--precision", "bf16"], ["--skip-damaged"],
+        ["--from", "transcript"], ["--from", "transcript", "--voices", "unheard"],
+        ["--from", "transcript", "--beam", "2"], ["--from", "transcript", "--recognizer", models / "recognizer"],
+        ["--root", tmp_path], ["--pictures", tmp_path], ["--pictures", tmp_path, "--size", "32"],
+        ["--metric", "r_precision"], ["--metric", "r_precision", "--encoder", tiny_world / "damsm"],
+        ["--metric", "retrieval"], ["--metric", "retrieval", "--encoder", tiny_world / "damsm"],
+        ["--metric", "wer"], ["--metric", "wer", "--recognizer", models / "recognizer"],
+        ["--metric", "wer", "--speech", tmp_path / "a/birds"], ["--metric", "wer", "--beam", "2"],
+    ]  # fmt: skip
+    names = [name(*words) for words in options]
+    assert len(set(names)) == len(names)
+    assert name("--metric", "wer", "--encoder", tiny_world / "damsm") == name(
+        "--metric", "wer"
+    )  # no part in it
+    assert "cub" in name("--model", tmp_path / "x/cub/model")
+
+
+def test_a_figure_is_printed_though_it_cannot_be_stored(measure, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "write_json", _full_disk)
+    with pytest.raises(UserError, match="No space left on device; the figures stand above"):
+        measure("fid,kid", "--samples", "12")
+    out = capsys.readouterr().out
+    assert out.index("FID, Frechet") < out.index("KID, kernel")
+    assert [json.loads(line)["metric"] for line in out.splitlines()[-2:]] == ["fid", "kid"]
+
+
+def _full_disk(path, *_):
+    raise UserError(f"cannot write {path}: No space left on device")
+
+
+def test_features_that_cannot_be_kept_do_not_end_a_measure(measure, monkeypatch, capsys, tiny_world):
+    from evaluation import batches
+
+    for path in (tiny_world / "painted_birds" / "cache").glob("test-*-features-*.npy"):
+        path.unlink()
+    monkeypatch.setattr(batches, "write_atomically", _full_disk)
+    assert measure("fid", "--samples", "12")["value"] > 0
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_measured(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate.tempfile, "TemporaryFile", _read_only)
+    monkeypatch.setattr(Evaluator, "pairs", lambda *_: pytest.fail("measured first"))
+    with pytest.raises(UserError, match="cannot write in .*results: Read-only file system; choose another"):
+        measure("fid")
+
+
+def _read_only(**_):
+    raise OSError(30, "Read-only file system")
+
+
+# images made elsewhere
+
+
+@pytest.fixture
+def folder_of_images(tiny_world: Path, tmp_path: Path) -> Path:
+    """Twelve pictures of 80 x 64 px, one with transparency, in names that sort by number."""
+    from PIL import Image
+
+    folder = tmp_path / "made"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        picture = Image.fromarray(rng.integers(0, 255, (64, 80, 3), dtype=np.uint8))
+        if i == 3:
+            picture.putalpha(128)
+        picture.save(folder / f"{i:03d}.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_a_folder_of_images_is_measured(measure, folder_of_images):
+    for metric in ("fid", "kid", "coverage", "is"):
+        found = measure(metric, "--pictures", str(folder_of_images), "--split", "train")
+        assert found["protocol"]["samples"] == 12 and found["protocol"]["image size"] == 64
+        assert found["protocol"]["model"]["name"] == "made"
+        assert found["value"] >= 0
+    with pytest.raises(UserError, match="holds 12 images for 6 captions; give as many"):
+        measure("part_colours", "--pictures", str(folder_of_images))
+    assert (
+        measure("part_colours", "--pictures", str(folder_of_images), "--samples", "12")["protocol"]["samples"]
+        == 12
+    )
+    with pytest.raises(UserError, match="variety generates images of texts of its own"):
+        measure("variety", "--pictures", str(folder_of_images))
+
+
+def test_the_sets_own_pictures_as_a_folder_measure_as_real(measure, tiny_world, tmp_path):
+    """Saved losslessly in the order of the captions, real pictures have the figures of the real row."""
+    from PIL import Image
+
+    from data.captioned_images import load_images
+
+    birds = load_images(tiny_world / "painted_birds", "test", 64, tiny_world / "painted_birds" / "cache")
+    (tmp_path / "real").mkdir()
+    for row, i in enumerate(choose(len(birds), 6, 0)):
+        picture = birds.batch([i], None)[0].permute(1, 2, 0).numpy()
+        Image.fromarray(picture).save(tmp_path / "real" / f"{row}.png")
+    found = measure("part_colours", "--pictures", str(tmp_path / "real"), "--samples", "6")
+    assert found["value"] == found["real"]
+    assert measure("fid", "--pictures", str(tmp_path / "real"), "--samples", "6")["value"] == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+def test_pictures_that_are_none_are_named(measure, folder_of_images):
+    (folder_of_images / "004.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
+    with pytest.raises(UserError, match="cannot read the picture .*004.png"):
+        measure("fid", "--pictures", str(folder_of_images))
+
+
+def test_the_captions_that_are_measured_can_be_listed(tiny_world, models, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    words = ["--metric", "part_colours", "--samples", "8", "--root", tiny_world, "--model", models / "painter",
+             "--captions", tmp_path / "captions.txt"]  # fmt: skip
+    assert evaluate.main(list(map(str, words))) == 0
+    assert len((tmp_path / "captions.txt").read_text().splitlines()) == 8
+
+
+# the process
+
+
+def test_help_and_mistakes_load_no_torch():
+    code = "import sys, evaluation.command as c\ntry: c.main(sys.argv[1:])\nexcept (SystemExit, Exception): pass\n"
+    code += "assert not {'torch', 'scipy', 'sklearn', 'PIL'} & set(sys.modules), 'heavy'"
+    for words in (["--help"], ["--metric", "fdi"], ["--metric", "fid", "--device", "banana"]):
+        subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, cwd=ROOT)
+
+
+def test_named_sets_lie_beside_the_checkout_wherever_the_command_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse_options(["--metric", "fid"]).root == ROOT / "datasets"
+    assert parse_options(["--metric", "fid", "--root", "mine"]).root == Path("mine")
+    assert not list(tmp_path.iterdir())
 
 
 # feature networks
@@ -346,3 +706,11 @@ def test_files_that_are_no_feature_network_are_refused(tmp_path):
         load_feature_network(tmp_path / "cut.safetensors")
     with pytest.raises(UserError, match="no feature network at"):
         load_feature_network(tmp_path / "absent.safetensors")
+
+
+def test_the_number_of_threads_of_the_environment_is_kept():
+    code = "import torch\nfrom core.runtime import set_up\nset_up(0, 'cpu')\nprint(torch.get_num_threads())"
+    words = [sys.executable, "-c", code]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.stdout == "1\n"

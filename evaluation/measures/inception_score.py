@@ -43,7 +43,8 @@ def class_probabilities(evaluator: "Evaluator") -> tuple["np.ndarray", "np.ndarr
     """Of the generated images and of the real ones of the same captions (N, K) each, and the protocol."""
     from evaluation.features import colour_classes, imagenet_classes, species_classes
 
-    pairs, network = evaluator.pairs(), evaluator.network
+    network = evaluator.network  # first, which may say that there is none
+    pairs = evaluator.pairs()
     if network is not None and evaluator.options.classes != "imagenet":
         found = evaluator.feature_sets
         generated, of_all, told = species_classes(pairs.real, found.reference, found.generated)

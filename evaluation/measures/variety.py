@@ -17,7 +17,7 @@ def measure(evaluator: "Evaluator") -> Result:
 
     from metrics.variety import mean_pairwise_distance
 
-    pairs, extractor = evaluator.pairs(CAPTIONS), evaluator.extractor
+    extractor, pairs = evaluator.extractor, evaluator.pairs(CAPTIONS)
     captions = np.repeat(np.arange(len(pairs)), SEEDS)
     many = replace(pairs.only(captions), noise=list(range(SEEDS)) * len(pairs))
     rows = []
