@@ -15,7 +15,8 @@ from core.errors import UserError
 def set_up(threads: int = 0, device: str = "auto") -> torch.device:
     """Prepare the process before its first tensor and return the device to work on.
 
-    threads: CPU threads, 0 for OMP_NUM_THREADS where that is set, else one a core. device: "auto", "cpu", "cuda" or "cuda:<n>".
+    threads: CPU threads, 0 for OMP_NUM_THREADS where that is set, else one a core.
+    device: "auto", "cpu", "cuda" or "cuda:<n>".
     """
     keep_freed_memory()
     if threads or "OMP_NUM_THREADS" not in os.environ:  # which torch has read

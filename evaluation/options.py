@@ -160,8 +160,6 @@ def _check_together(given: argparse.Namespace, asked: Sequence[Metric]) -> None:
             raise UserError(
                 f"--pictures serves {', '.join(_serving('images', 'captions'))}; {metric.name} generates its own"
             )
-        if given.pictures and "generator" in metric.needs:
-            raise UserError(f"{metric.name} generates images of texts of its own; --pictures cannot serve it")
         if given.classes and (metric.name != "is" or not given.network):
             raise UserError("--classes is for --metric is with a --network")
     if given.network and not given.network.is_file():

@@ -1,7 +1,6 @@
 """Where the data sets of a measure lie, and how they are opened."""
 
 import csv
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,14 +80,10 @@ def located(given: str, root: Path, option: str, made_here: str) -> Path:
 
 
 def cache_of(options: Options, root: Path) -> Path:
-    """--cache, or a folder in the set, or, where the set is elsewhere, one of its own under --root."""
-    if options.cache:
-        return options.cache
-    root = root.resolve()
-    if options.root.resolve() in root.parents:
-        return root / "cache"
-    mark = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()[:8]
-    return options.root / "cache" / f"{root.name}-{mark}"  # sets of one name do not share it
+    """--cache, or the folder that trainers use, in the set."""
+    from data.packed import cache_folder
+
+    return cache_folder(root, options.cache or "")
 
 
 def set_name(root: Path) -> str:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from asr.recognizer import Recognizer
 
 CLIPS_AT_ONCE = 64
-RATE = 16_000  # Hz
 
 
 def hear(
@@ -25,17 +24,15 @@ def hear(
 def speak(caption: str, voices: Sequence[str], seed: int, index: int) -> "np.ndarray":
     """A caption in a voice, tempo and pitch drawn by (seed, index): samples (S,) float32 at 16 kHz."""
     import numpy as np
-    import torch
-    import torchaudio
 
+    from asr.audio import resample
     from data.painted_birds.voices import PITCHES, RATES, Clip, record
 
     rng = np.random.default_rng([seed, index, 2])
     voice = voices[rng.integers(len(voices))]
     clip = Clip(caption, voice, rng.uniform(*RATES), rng.uniform(*PITCHES), silence=(0.1, 0.1), gain=0.6)
     samples, rate = record(clip)
-    sound = torch.from_numpy(samples.astype(np.float32) / 32768)
-    return torchaudio.functional.resample(sound, rate, RATE).numpy()
+    return resample(samples.astype(np.float32) / 32768, rate)
 
 
 def voices_of(kind: str) -> tuple[tuple[str, ...], str]:

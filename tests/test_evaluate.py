@@ -227,10 +227,7 @@ def test_the_table_is_for_people(tiny_world, models, tmp_path, capsys):
         (["--metric", "fid", "--device", "banana"], 'no device "banana": it is auto, cpu, cuda or cuda:<n>'),
         (["--metric", "fid", "--device", "gpu"], 'no device "gpu"'),
         (["--metric", "fid", "--voices", "unheard"], "--voices is for --from transcript"),
-        (
-            ["--metric", "fid", "--pictures", "nowhere", "--model", "weights/painted-attngan"],
-            "no folder nowhere",
-        ),
+        (["--metric", "fid", "--pictures", "nowhere"], "--pictures stands in place of a --model"),
         (["--metric", "wer", "--split", "test_voice"], 'did you mean "test_voices"'),
     ],
 )
@@ -583,7 +580,7 @@ def test_a_folder_of_images_is_measured(measure, folder_of_images):
         measure("part_colours", "--pictures", str(folder_of_images), "--samples", "12")["protocol"]["samples"]
         == 12
     )
-    with pytest.raises(UserError, match="variety generates images of texts of its own"):
+    with pytest.raises(UserError, match="variety generates its own"):
         measure("variety", "--pictures", str(folder_of_images))
 
 
