@@ -274,6 +274,109 @@ def test_cache_is_used_again_and_rebuilt_on_change(lj, cache):
     np.testing.assert_array_equal(load_speech(lj, "train", cache).samples(5), first.samples(5))
 
 
+def test_a_cache_knows_its_set_and_the_version_of_each_file(tmp_path, cache):
+    one, other = (make_ljspeech(tmp_path / name / "LJ", chapters=2, clips=1) for name in "ab")
+    path = other / "wavs" / "LJ001-0001.wav"
+    soundfile.write(path, -tone(0.4, 22_050), 22_050)  # as long as the one set's
+    first, second = (load_speech(root, "train", cache).samples(0) for root in (one, other))
+    np.testing.assert_allclose(first, -second, atol=2 / 32_768)
+    stamp = {bin: bin.stat().st_mtime_ns for bin in cache.glob("*.bin")}
+    assert len(stamp) == 2  # neither set has to pack its clips again because of the other
+    load_speech(one, "train", cache)
+    assert {bin: bin.stat().st_mtime_ns for bin in cache.glob("*.bin")} == stamp
+    # recorded again, of the same length; then changed by a program that sets the old time
+    soundfile.write(path, tone(0.4, 22_050, 300.0), 22_050)
+    third = load_speech(other, "train", cache).samples(0)
+    assert np.abs(third - second).max() > 0.5
+    status = path.stat()
+    soundfile.write(path, tone(0.4, 22_050, 200.0), 22_050)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    assert np.abs(load_speech(other, "train", cache).samples(0) - third).max() > 0.5
+
+
+def test_ids_may_have_their_folder_and_suffix(tmp_path, cache):
+    root = make_ljspeech(tmp_path / "own", chapters=2, clips=1)
+    (root / "metadata.csv").write_text("wavs/LJ001-0001.wav|one\nLJ002-0001.WAV|two\n")
+    assert load_speech(root, "train", cache).ids == ["LJ001-0001"]
+    assert load_speech(root, "test", cache).texts == ["two"]
+    (root / "metadata.csv").write_text("wavs\\LJ001-0001.wav|one\nLJ001-0001|again\n")
+    with pytest.raises(UserError, match="csv:2 lists LJ001-0001 a second time"):
+        load_speech(root, "train", cache)
+
+
+def test_lists_are_read_in_the_encodings_of_editors_and_refused_in_others(tmp_path, cache):
+    root = make_ljspeech(tmp_path / "own", chapters=2, clips=1)
+    text = "LJ001-0001|caf\u00e9\nLJ002-0001|na\u00efve\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (root / "metadata.csv").write_bytes(text.encode(encoding))
+        assert load_speech(root, "train", cache).texts == ["caf\u00e9"], encoding
+    (root / "metadata.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"metadata\.csv:1 is not UTF-8"):
+        load_speech(root, "train", cache)
+    (root / "metadata.csv").write_text(text)
+    (root / "splits").mkdir()
+    for content, said in (
+        (b"LJ001-0001\n\xe9\n", "train.txt:2 is not UTF-8"),
+        (b"LJ\0001\n", "NUL"),
+        (b"", "empty"),
+    ):
+        (root / "splits" / "train.txt").write_bytes(content)
+        with pytest.raises(UserError, match=said):
+            load_speech(root, "train", cache)
+    (root / "splits" / "train.txt").write_bytes("LJ001-0001\n".encode("utf-16"))
+    assert load_speech(root, "train", cache).ids == ["LJ001-0001"]
+
+
+def test_librispeech_with_a_mark_a_duplicate_or_no_file(tmp_path, cache):
+    root = make_librispeech(tmp_path / "LibriSpeech")
+    listing = root / "test-clean" / "61" / "198" / "61-198.trans.txt"
+    listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes())
+    assert load_speech(root, "test-clean", cache).ids == ["61-198-0000", "61-198-0001"]
+    listing.write_text("61-198-0000 A\n61-198-0001 B\n61-198-0000 C\n")
+    with pytest.raises(UserError, match=r"trans\.txt:3 lists 61-198-0000 a second time"):
+        load_speech(root, "test-clean", cache)
+    listing.unlink()
+    listing.mkdir()
+    with pytest.raises(UserError, match="cannot read .*trans.txt"):
+        load_speech(root, "test-clean", cache)
+    listing.rmdir()
+    listing.symlink_to("nowhere")
+    with pytest.raises(UserError, match="cannot read .*trans.txt"):
+        load_speech(root, "test-clean", cache)
+
+
+def test_folders_and_broken_links_are_no_recordings(lj, cache):
+    path = lj / "wavs" / "LJ001-0001.wav"
+    path.unlink()
+    path.mkdir()
+    (lj / "wavs" / "LJ001-0002.wav").unlink()
+    (lj / "wavs" / "LJ001-0002.wav").symlink_to("nowhere")
+    train = load_speech(lj, "train", cache)
+    assert train.missing == 0 and "LJ001-0001" not in train.ids and len(train) == 4
+
+
+@pytest.mark.parametrize("root", ["x" * 300, "a\0b"])
+def test_roots_that_no_file_system_has(root, cache):
+    with pytest.raises(UserError, match="speech set at"):
+        load_speech(root, "train", cache)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("a.opus", 48_000), ("a.aiff", 22_050), ("a.mp3", 22_050), ("a.flac", 44_101)]
+)
+def test_sound_cut_short_is_damage_in_every_format(tmp_path, cache, name, rate):
+    root = make_ljspeech(tmp_path / "own", chapters=2, clips=1)
+    (root / "wavs" / "LJ001-0001.wav").unlink()
+    path = root / "wavs" / f"LJ001-0001{Path(name).suffix}"
+    kind = {".opus": {"format": "OGG", "subtype": "OPUS"}}.get(path.suffix, {})
+    soundfile.write(path, tone(1.0, rate), rate, **kind)
+    assert load_speech(root, "train", cache).lengths[0] == pytest.approx(16_000, abs=3000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match="LJ001-0001: cut short"):
+        load_speech(root, "train", cache)
+
+
 # --- the real sets ---
 
 
