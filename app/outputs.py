@@ -1,7 +1,6 @@
 """Where pictures go: names from sentences, folders that can be written, PNG files that say how to make them again."""
 
 import hashlib
-import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -85,7 +84,7 @@ def check_out(path: Path) -> None:
 def check_room(paths: Sequence[Path]) -> None:
     """Raise UserError, before any work is done, where pictures of these names cannot be written: the folder cannot be
     made, is read-only or full, or a name is too long."""
-    longest = max(paths, key=lambda path: len(os.fsencode(path.name)))
+    longest = max(paths, key=lambda path: len(path.name.encode("utf-8", "surrogatepass")))
     probe = longest.with_name(f".{longest.name}.xxxxxxxx")  # as long as the name of the unfinished file
     try:
         make_folder(longest.parent)

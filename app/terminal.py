@@ -10,7 +10,6 @@ The picture's path is the last line of standard output.
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 # and 0.79, and right ones above 0.92.
 DOUBTFUL_WORD, REFUSED, DOUBTFUL = 0.6, 0.68, 0.85
 MOST_SAID = 10  # words that a line lists
-MOST_STDIN = 2**29  # bytes
 
 
 class Clock:
@@ -153,18 +151,7 @@ def read_sound(path: Path) -> "np.ndarray":
     from asr.audio import load_audio
 
     try:
-        if path != STDIN:
-            return load_audio(path)
-        content = sys.stdin.buffer.read(MOST_STDIN + 1)
-        if len(content) > MOST_STDIN:
-            raise UserError(f"more than {MOST_STDIN // 2**20} MiB on standard input; give one sentence")
-        with tempfile.NamedTemporaryFile(prefix="standard-input-") as file:
-            file.write(content)
-            file.flush()
-            try:
-                return load_audio(Path(file.name))
-            except UserError as error:
-                raise UserError(str(error).replace(file.name, "standard input")) from error
+        return load_audio(sys.stdin.buffer if path == STDIN else path)
     except (OSError, ValueError) as error:  # no permission, a name that the system refuses, a disk that fails
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {str(path)[:100]}: {why}") from error
@@ -178,7 +165,7 @@ def hear(job: Job) -> str:
         job.heard = heard = job.models[0].hear(job.samples, args.beam)
     if heard.no_speech:
         where = "standard input" if args.speech == STDIN else args.speech
-        raise UserError(f"no speech heard in {where}; record a sentence, or write it: --text")
+        raise UserError(f"{where}: {heard.why_nothing}, or write a sentence: --text")
     marked = " ".join(
         word.text if word.confidence >= DOUBTFUL_WORD else f"{word.text}?({word.confidence:.2f})"
         for word in heard.words

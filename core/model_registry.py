@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from core.errors import UserError
+
 RECOGNIZER = Path("weights/painted-recognizer")
 DAMSM = Path("weights/painted-damsm")
 REAL_DAMSM = Path("weights/real-damsm")
@@ -13,11 +15,11 @@ PAINTER = PAINTERS["painted"]
 def find_folder(folder: Path | str) -> Path:
     """`folder` as it is given; where it is not here, the released painter of that name, or the one beside this file."""
     folder = Path(folder)
-    if folder.exists():
-        return folder
-    folder = PAINTERS.get(str(folder), folder)
-    beside = Path(__file__).resolve().parents[1] / folder
-    return beside if beside.exists() else folder
+    beside = Path(__file__).resolve().parents[1] / PAINTERS.get(str(folder), folder)
+    try:
+        return next((path for path in (folder, beside) if path.exists()), folder)
+    except (OSError, ValueError) as error:  # a name that the system refuses
+        raise UserError(f"no model at {str(folder)[:100]}: {getattr(error, 'strerror', error)}") from error
 
 
 def model_name(folder: Path) -> str:

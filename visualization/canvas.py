@@ -1,6 +1,7 @@
 """What every page is made of: paper, colours, rounded pictures, a sentence below. Pillow and numpy only."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -45,9 +46,15 @@ def paste(page: Image.Image, picture: Image.Image, x: int, y: int, side: int, ra
     """Put a picture on the page at `side` px, corners rounded."""
     if picture.size != (side, side):
         picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+    page.paste(picture, (x, y), rounded(side, radius))
+
+
+@lru_cache(maxsize=8)
+def rounded(side: int, radius: int) -> Image.Image:
+    """A mask of `side` px with smooth round corners, drawn four times as large."""
     mask = Image.new("L", (side * 4, side * 4))
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, side * 4 - 1, side * 4 - 1), radius * 4, fill=255)
-    page.paste(picture, (x, y), mask.resize((side, side), Image.Resampling.LANCZOS))
+    return mask.resize((side, side), Image.Resampling.LANCZOS)
 
 
 def paste_rows(
