@@ -1,6 +1,7 @@
 """Training sounds made various: speed, noise, rooms, masks. Everything drawn from the generator that is handed in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,20 +9,30 @@ from torch import Tensor
 
 from asr.audio import SAMPLE_RATE, resample
 from asr.features import FRAME_RATE, N_MELS
+from core.fields import bounded
+
+
+def pair(default: tuple[float, float], low: float, high: float) -> Any:
+    """The two ends of a range."""
+    return field(default=default, metadata={"count": (2, 2), "range": (low, high)})
 
 
 @dataclass
 class Augmentation:
     speed: bool = True  # one of SPEEDS, changing pitch as well
-    noise: float = 0.5  # probability of added noise ...
-    snr: tuple[float, float] = (5.0, 40.0)  # ... of this signal-to-noise ratio, dB
-    reverb: float = 0.2  # probability of a room ...
-    decay: tuple[float, float] = (0.05, 0.4)  # ... in which sound falls by 60 dB in this time, seconds
-    silence: float = 0.01  # probability that a clip is replaced by noise alone, with no text
-    mel_masks: int = 2  # SpecAugment (Park et al. 2019): stripes of frequency ...
-    mel_width: int = 15  # ... of at most this many channels
-    time_masks: int = 2  # and of time ...
-    time_width: float = 0.25  # ... of at most this many seconds
+    noise: float = bounded(0.5, 0.0, 1.0)  # probability of added noise ...
+    snr: tuple[float, float] = pair((5.0, 40.0), -60.0, 120.0)  # ... of this signal-to-noise ratio, dB
+    reverb: float = bounded(0.2, 0.0, 1.0)  # probability of a room ...
+    decay: tuple[float, float] = pair(
+        (0.05, 0.4), 0.001, 10.0
+    )  # ... in which sound falls by 60 dB in this time, seconds
+    silence: float = bounded(
+        0.01, 0.0, 1.0
+    )  # probability that a clip is replaced by noise alone, with no text
+    mel_masks: int = bounded(2, 0, 100)  # SpecAugment (Park et al. 2019): stripes of frequency ...
+    mel_width: int = bounded(15, 0, N_MELS)  # ... of at most this many channels
+    time_masks: int = bounded(2, 0, 100)  # and of time ...
+    time_width: float = bounded(0.25, 0.0, 60.0)  # ... of at most this many seconds
 
 
 SPEEDS = (0.9, 0.95, 1.0, 1.05, 1.1)  # Ko et al. 2015, in smaller steps

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from asr.decoder import Decoder
-from asr.encoders.base import ModelConfig
+from asr.encoders.base import ModelConfig, check_sizes
 from asr.encoders.registry import build_encoder
 from asr.tokenizer import EDGE
 
@@ -13,7 +13,8 @@ __all__ = ["ModelConfig", "SpeechModel", "count_parameters"]
 
 class SpeechModel(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary: int):
-        """Raises UserError for an encoder that is not registered."""
+        """Raises UserError for an encoder that is not registered, and sizes that do not fit each other."""
+        check_sizes(config)
         super().__init__()
         self.config = config
         self.encoder = build_encoder(config)

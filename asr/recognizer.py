@@ -1,7 +1,7 @@
 """Sound to transcript: the one object that a user of this room needs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from asr.audio import LONGEST, QUIET, SAMPLE_RATE, Sound, as_samples
 from asr.decode import align, beam_search, greedy_ctc
+from asr.encoders.base import check_sizes
 from asr.features import HOP, WINDOW, LogMel, pad_samples
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import loudness, split
 from asr.scorers import Weighted, joint_scorers
 from asr.tokenizer import EDGE, CharacterTokenizer
-from core.errors import UserError
+from core.fields import bounded, build
 from core.model_folder import load_model, load_weights, save_model
 
 KIND = "recognizer"
@@ -62,6 +63,13 @@ class Transcript:
         return "no speech heard; record a sentence"
 
 
+@dataclass
+class SavedConfig(ModelConfig):
+    """What config.json holds."""
+
+    ctc_weight: float = bounded(CTC_WEIGHT, 0.0, 1.0)
+
+
 class Recognizer:
     """A trained recogniser in use.
 
@@ -98,17 +106,14 @@ class Recognizer:
         """Read a model folder. Raises UserError where it holds something else or is damaged."""
         files = load_model(folder, KIND)
         tokenizer = CharacterTokenizer.from_json(files.vocabulary)
-        config = dict(files.config)
-        ctc_weight = config.pop("heed_ctc", CTC_WEIGHT)  # its name in the first releases
-        ctc_weight = config.pop("ctc_weight", ctc_weight)
-        try:
-            model = SpeechModel(ModelConfig(**config), len(tokenizer))
-        except TypeError as error:
-            raise UserError(
-                f"{folder}/config.json does not describe a recogniser ({error}); restore it"
-            ) from error
+        where = f"{folder}/config.json"
+        # heed_ctc is its name in the first releases
+        saved = build(SavedConfig, files.config, where, renamed={"heed_ctc": "ctc_weight"})
+        check_sizes(saved, f"{where}: ")
+        config = ModelConfig(**{key.name: getattr(saved, key.name) for key in fields(ModelConfig)})
+        model = SpeechModel(config, len(tokenizer))
         load_weights(model, files.state, folder)
-        recognizer = cls(model.to(device), tokenizer, ctc_weight)
+        recognizer = cls(model.to(device), tokenizer, saved.ctc_weight)
         recognizer.checksum = files.checksum
         return recognizer
 

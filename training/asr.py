@@ -1,6 +1,7 @@
 """Train the recogniser (Transformer encoder-decoder, joint CTC and attention) on transcribed speech."""
 
 import copy
+import logging
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,32 +19,39 @@ from asr.batches import BatchPlan
 from asr.features import LogMel, count_frames, pad_samples
 from asr.losses import joint_loss
 from asr.model import ModelConfig, SpeechModel, count_parameters
-from asr.recognizer import Recognizer
+from asr.recognizer import BEAM, CTC_WEIGHT, Recognizer
 from asr.tokenizer import CharacterTokenizer
 from core.errors import UserError
+from core.fields import bounded, check, list_of, one_of
 from core.precision import autocast
 from core.runtime import seed_step, set_up
 from data.speech import SpeechSet, load_speech
 from metrics.cer import character_error_rate
+from metrics.error_rates import NORMALISATION
 from metrics.wer import word_error_rate
 from training.config import RunConfig, load_config
 from training.ema import update_ema
 from training.run import Run
 from training.schedule import set_rate, warmup_cosine
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class SpeechData:
     root: str = "datasets/spoken_captions"  # a folder in the layout of LJSpeech or LibriSpeech
     cache: str = "datasets/spoken_captions/cache"  # where decoded sound is packed
-    layout: str = "auto"  # ljspeech, librispeech, or whichever is found
+    # ljspeech, librispeech, or whichever is found
+    layout: str = one_of("auto", ("auto", "ljspeech", "librispeech"))
     spoken: bool = True  # make the set with data.voices where it is missing
     train: str = "train"  # names of the splits
     validation: str = "val"
-    tests: list[str] = field(default_factory=lambda: ["test"])  # the first is the headline
-    split_by: str = "auto"  # LJSpeech: its lists in splits/ (files), or chapters
-    max_seconds: float = 16.0  # longer clips are left out of the training
-    on_damaged: str = "error"  # error, or skip: leave damaged clips out and say which
+    tests: list[str] = list_of(["test"], 1, 64)  # the first is the headline
+    # LJSpeech: its lists in splits/ (files), or chapters
+    split_by: str = one_of("auto", ("auto", "files", "chapters"))
+    max_seconds: float = bounded(16.0, 0.1, 60.0)  # longer clips are left out of the training
+    # error, or skip: leave damaged clips out and say which
+    on_damaged: str = one_of("error", ("error", "skip"))
 
 
 @dataclass
@@ -52,16 +60,16 @@ class TrainAsr:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: Augmentation = field(default_factory=Augmentation)
     run: RunConfig = field(default_factory=RunConfig)
-    batch_seconds: float = 96.0  # sound in a batch, padding included
-    lr: float = 2e-3  # AdamW, linear warm-up, then a half cosine
-    warmup: int = 200  # steps
-    weight_decay: float = 1e-2
-    clip: float = 5.0  # norm of the gradient
-    ctc_weight: float = 0.3  # Watanabe et al. 2017; the rest is attention
-    smoothing: float = 0.1  # of the decoder's labels
-    ema: float = 0.998  # decay of the averaged weights, which are those released
-    validation_clips: int = 200  # 0 for all
-    beam: int = 4  # of the last evaluation; while training CTC's best path is enough
+    batch_seconds: float = bounded(96.0, 0.1, 1e5)  # sound in a batch, padding included
+    lr: float = bounded(2e-3, 0.0, 10.0, above=True)  # AdamW, linear warm-up, then a half cosine
+    warmup: int = bounded(200, 1, 10**9)  # steps
+    weight_decay: float = bounded(1e-2, 0.0, 10.0)
+    clip: float = bounded(5.0, 0.0, 1e9, above=True)  # norm of the gradient
+    ctc_weight: float = bounded(CTC_WEIGHT, 0.0, 1.0)  # Watanabe et al. 2017; the rest is attention
+    smoothing: float = bounded(0.1, 0.0, 0.9)  # of the decoder's labels
+    ema: float = bounded(0.998, 0.0, 1.0)  # decay of the averaged weights, which are those released
+    validation_clips: int = bounded(200, 0, 10**9)  # 0 for all
+    beam: int = bounded(BEAM, 0, 100)  # of the last evaluation; while training CTC's best path is enough
 
 
 class Batch(NamedTuple):
@@ -77,6 +85,7 @@ def main() -> None:
 
 def train(config: TrainAsr) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
+    check(config)
     device = set_up(config.run.threads, config.run.device)
     run = Run(config, config.run)
     state = run.restore()
@@ -88,7 +97,7 @@ def train(config: TrainAsr) -> None:
 
     torch.manual_seed(config.run.seed)
     model = SpeechModel(config.model, len(tokenizer)).to(device)
-    usable = [i for i in range(len(train_set)) if fits(train_set, i, tokenizer, model.encoder.subsampling)]
+    usable = usable_clips(train_set, tokenizer, model.encoder.subsampling, config.data.train)
     plan = BatchPlan(train_set.lengths[usable], config.batch_seconds, config.run.seed)
     average = copy.deepcopy(model).requires_grad_(False)
     optimizer = torch.optim.AdamW(
@@ -108,8 +117,8 @@ def train(config: TrainAsr) -> None:
     def batch_at(step: int) -> Batch:
         return make_batch(train_set, [usable[i] for i in plan.batch(step)], tokenizer, config, step)
 
-    recognizer = Recognizer(average, tokenizer)
-    with Ahead(batch_at) as batches:
+    recognizer = Recognizer(average, tokenizer, config.ctc_weight)
+    with Prefetcher(batch_at) as batches:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
             seed_step(config.run.seed, step)
@@ -173,15 +182,31 @@ def open_speech(config: SpeechData, split: str) -> SpeechSet:
         ensure_spoken_captions(Path(config.root).parent, splits=(split,))
     return load_speech(
         Path(config.root), split, Path(config.cache), config.layout,  # type: ignore[arg-type]
-        config.on_damaged, config.max_seconds, config.split_by,  # type: ignore[arg-type]
+        config.on_damaged, config.max_seconds, config.split_by, "data.on_damaged=skip",  # type: ignore[arg-type]
     )  # fmt: skip
 
 
-def fits(speech: SpeechSet, i: int, tokenizer: CharacterTokenizer, subsampling: int) -> bool:
-    """Whether CTC can spell clip i's text in its frames, one for each character and one more in a doubled one."""
-    tokens = tokenizer.encode(speech.texts[i])
-    needed = len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
-    return 0 < needed <= -(-count_frames(int(speech.lengths[i])) // subsampling)
+def usable_clips(speech: SpeechSet, tokenizer: CharacterTokenizer, subsampling: int, split: str) -> list[int]:
+    """The clips whose text CTC can spell in their frames, one for each character and one more in a doubled one.
+
+    The others are counted and named in a warning. Raises UserError where none is left.
+    """
+    usable: list[int] = []
+    too_short: list[int] = []
+    for i, text in enumerate(speech.texts):
+        tokens = tokenizer.encode(text)
+        needed = len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
+        fits = 0 < needed <= -(-count_frames(int(speech.lengths[i])) // subsampling)
+        (usable if fits else too_short).append(i)
+    if too_short:
+        names = ", ".join(speech.ids[i] for i in too_short[:3]) + (", ..." if len(too_short) > 3 else "")
+        line = f"{len(too_short)} of {len(speech)} {split} clips are too short for their text, or have no letters"
+        if not usable:
+            raise UserError(
+                f"{line} ({names}): none is left; check that sound and transcripts belong together"
+            )
+        log.warning("%s (%s); they are left out", line, names)
+    return usable
 
 
 def generator(config: TrainAsr, *numbers: int) -> np.random.Generator:
@@ -204,14 +229,14 @@ def make_batch(
     return Batch(*pad_samples(clips), tokens, lengths)
 
 
-class Ahead:
+class Prefetcher:
     """The value of each step, the next one being made in a thread meanwhile."""
 
     def __init__(self, make: Callable[[int], Batch]):
         self._make, self._pool = make, ThreadPoolExecutor(1)
         self._next: dict[int, Future[Batch]] = {}
 
-    def __enter__(self) -> "Ahead":
+    def __enter__(self) -> "Prefetcher":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -228,10 +253,11 @@ def evaluate(recognizer: Recognizer, speech: SpeechSet, beam: int, limit: int) -
     count = min(limit, len(speech)) if limit else len(speech)
     recognizer.model.eval()
     heard = recognizer.transcribe_batch([speech.samples(i) for i in range(count)], beam)
-    said = [recognizer.tokenizer.normalise(text) for text in speech.texts[:count]]
-    if not any(said):
-        raise UserError("the transcripts to compare with hold no letters; check the set's metadata")
-    wer, cer = word_error_rate(said, heard), character_error_rate(said, heard)
+    try:  # both normalise references and transcripts, by the rule of evaluate.py
+        wer = word_error_rate(speech.texts[:count], heard)
+        cer = character_error_rate(speech.texts[:count], heard)
+    except ValueError as error:
+        raise UserError("the transcripts to compare with hold no words; check the set's metadata") from error
     return {"wer": wer.value, "wer_low": wer.low, "wer_high": wer.high, "cer": cer.value, "clips": count}
 
 
@@ -247,7 +273,8 @@ English speech to lower-case text. Log-mel frames, a Transformer encoder with de
 an attention decoder over characters, {parameters / 1e6:.1f} M parameters; the averaged (EMA) weights of
 {training["steps"]} steps on {training["clips"]} clips ({training["minutes"]} minutes), seed {training["seed"]}.
 
-Measured on the set's own splits, joint CTC and attention search with a beam of {training["beam"]}:
+Measured on the set's own splits, joint CTC and attention search with a beam of {training["beam"]}, as `evaluate.py`
+measures it ({NORMALISATION}):
 
 | split | clips | WER | 95 % interval | CER |
 |---|---|---|---|---|

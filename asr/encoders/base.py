@@ -5,20 +5,34 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from core.errors import UserError
+from core.fields import bounded, one_of
+
 
 @dataclass
 class ModelConfig:
     """The recogniser's architecture; saved with its weights."""
 
     encoder: str = "transformer"  # a name of asr.encoders.registry
-    normalisation: str = "clip"  # of the features: over the whole clip, or running (see asr.features)
-    width: int = 160  # E
-    heads: int = 4
-    encoder_layers: int = 8
-    decoder_layers: int = 2
-    feed_forward: int = 640
-    kernel: int = 15  # encoder frames that a depthwise convolution sees
-    dropout: float = 0.1
+    # of the features: over the whole clip, or running (see asr.features)
+    normalisation: str = one_of("clip", ("clip", "running"))
+    width: int = bounded(160, 2, 8192)  # E
+    heads: int = bounded(4, 1, 256)
+    encoder_layers: int = bounded(8, 1, 256)
+    decoder_layers: int = bounded(2, 1, 256)
+    feed_forward: int = bounded(640, 1, 65_536)
+    kernel: int = bounded(15, 1, 999)  # encoder frames that a depthwise convolution sees; odd
+    dropout: float = bounded(0.1, 0.0, 0.99)
+
+
+def check_sizes(config: ModelConfig, where: str = "") -> None:
+    """Raises UserError where sizes do not fit each other: heads of even width, a kernel with a middle."""
+    if config.width % (2 * config.heads):
+        raise UserError(
+            f"{where}width={config.width}, heads={config.heads}: the width must be a multiple of twice the heads"
+        )
+    if config.kernel % 2 == 0:
+        raise UserError(f"{where}kernel={config.kernel}: an odd number was expected")
 
 
 @runtime_checkable
