@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from asr.containers import is_cut_short, kind_of, size_of, streamed_wav, with_size
-from core.errors import UserError
+from core.errors import UserError, printable
 
 SAMPLE_RATE = 16_000  # Hz
 RATES = (1_000, 768_000)  # Hz, what `resample` takes
@@ -157,14 +157,13 @@ def _bytes_of_wav(file: BinaryIO, seconds: float) -> int:
 def name_of(source: Source) -> str:
     """What to call a source in a line to the user."""
     if isinstance(source, str | Path):
-        return _printable(source)
+        return _short(source)
     name = None if isinstance(source, bytes) else getattr(source, "name", None)
-    return "standard input" if name in (0, "<stdin>") else _printable(name or "the recording")
+    return "standard input" if name in (0, "<stdin>") else _short(name or "the recording")
 
 
-def _printable(name: object) -> str:
-    """Without control characters and lone surrogates, which a terminal would obey or refuse."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
+def _short(name: object) -> str:
+    shown = printable(name)
     return shown if len(shown) <= 200 else f"{shown[:197]}..."
 
 

@@ -43,6 +43,7 @@ def is_cut_short(file: BinaryIO) -> bool:
     checks = {
         "wav": _riff_is_cut, "aiff": _form_is_cut, "au": _au_is_cut, "w64": _w64_is_cut, "caf": _caf_is_cut,
         "ogg": _ogg_is_cut, "mp3": _mp3_is_cut, "mp4": _mp4_is_cut,
+        "matroska": _matroska_is_cut,
     }  # fmt: skip
     check = checks.get(kind_of(file))
     return check is not None and check(file, size_of(file))
@@ -207,3 +208,23 @@ def _mp4_is_cut(file: BinaryIO, size: int) -> bool:
             return True
         at += length
     return at != size
+
+
+def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
+    """Whether the segment, which follows the header, ends beyond the file; a browser's stream does not say where."""
+    at = 4 + _variable_size(file, 4)[1]
+    at += _variable_size(file, 4)[0] or 0
+    file.seek(at)
+    if file.read(4) != b"\x18\x53\x80\x67":
+        return at + 4 > size
+    length, taken = _variable_size(file, at + 4)
+    return length is not None and at + 4 + taken + length > size
+
+
+def _variable_size(file: BinaryIO, at: int) -> tuple[int | None, int]:
+    """EBML's number at a place, None where all its bits are set: unknown; and how many bytes it takes."""
+    file.seek(at)
+    first = file.read(1) or b"\x01"
+    taken = 9 - max(first[0].bit_length(), 1)
+    value = _number(first + file.read(taken - 1), "big") & ((1 << 7 * taken) - 1)
+    return (None if value == (1 << 7 * taken) - 1 else value), taken

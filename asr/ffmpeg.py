@@ -1,6 +1,7 @@
 """What libsndfile cannot read (webm, m4a, mp4, aac), by the program ffmpeg, where it is installed."""
 
 import io
+import re
 import shutil
 import subprocess
 import tempfile
@@ -8,6 +9,7 @@ from typing import BinaryIO
 
 from asr.audio import UnreadableSound
 from asr.containers import is_cut_short
+from core.errors import printable
 
 DEMUXERS = {"mp4": "mov", "matroska": "matroska", "aac": "aac"}  # the one that our own look at the file chose
 MOST_BYTES = 1 << 28  # of decoded sound: 46 minutes of stereo at 48 kHz
@@ -50,7 +52,8 @@ def decode(file: BinaryIO, kind: str, name: str, max_seconds: float) -> BinaryIO
                 f"cannot start {program} to read {name}: {error.strerror}; reinstall it",
             ) from error
     if done.returncode != 0 or len(done.stdout) <= 44:
-        said = " ".join(done.stderr.decode(errors="replace").split()).replace(copy.name, name)[-120:]
+        words = re.sub(r"\[[^]]*\]", "", done.stderr.decode(errors="replace")).replace(copy.name, name)
+        said = printable(" ".join(words.split())[-120:])
         raise UnreadableSound(
             "ffmpeg cannot read it",
             f"ffmpeg cannot read {name} ({said or 'no sound in it'}); record it again",

@@ -181,7 +181,8 @@ def test_a_seeded_thousandth_of_all_damages(whole):
 
 # --- ffmpeg ---
 
-WEBM, MP4 = b"\x1aE\xdf\xa3" + bytes(100), (24).to_bytes(4, "big") + b"ftypM4A " + bytes(12)
+WEBM = b"\x1aE\xdf\xa3\x81\0" + b"\x18S\x80g\x8a" + bytes(10)
+MP4 = (24).to_bytes(4, "big") + b"ftypM4A " + bytes(12)
 
 FFMPEG = """#!{python}
 import pathlib, sys
@@ -213,8 +214,11 @@ def test_browser_and_phone_recordings_go_through_ffmpeg(tmp_path, monkeypatch, w
         words = (tmp_path / "log").read_text().split("\n")
         assert words[words.index("-protocol_whitelist") + 1] == "file,pipe"
         assert words.index("-f") < words.index("-i") and words[words.index("-f") + 1] == demuxer
-    with pytest.raises(UserError, match="truncated"):
-        load_audio(MP4[:20])
+    for cut in (MP4[:20], WEBM[:-1]):
+        with pytest.raises(UserError, match="truncated"):
+            load_audio(cut)
+    unknown = WEBM[:10] + b"\xff" + bytes(5)  # a browser's stream does not know its length
+    assert len(load_audio(unknown)) == 2 * SAMPLE_RATE
     fake_ffmpeg(tmp_path, b"", code=1)
     with pytest.raises(UserError, match="ffmpeg cannot read"):
         load_audio(WEBM)
