@@ -11,8 +11,10 @@ STEP = SAMPLE_RATE // 40  # samples of a window, 25 ms
 BELOW_LOUDEST = 0.02  # -34 dB: what is quieter than this part of the loudest window is a pause
 LONG_SILENCE = 1.0  # seconds at either end: where there is more, ...
 KEPT_SILENCE = 0.5  # ... this much is left
-LONGEST_PIECE = 20.0  # seconds that are decoded at once; the trainings hear at most some 16
-SHORTEST_PIECE = 4.0  # seconds
+SENTENCES = 8.0  # seconds: what lasts longer may be several sentences, and is cut in its ...
+SENTENCE_PAUSE = 0.6  # ... pauses of so many seconds; single sentences are what recognisers are trained on
+LONGEST_PIECE = 20.0  # seconds that are decoded at once, pause or not
+SHORTEST_PIECE = 2.0  # seconds of a piece before it is trimmed
 
 
 def loudness(samples: np.ndarray) -> np.ndarray:
@@ -40,32 +42,36 @@ def trim(samples: np.ndarray) -> tuple[int, int]:
 def split(samples: np.ndarray) -> list[tuple[int, int]]:
     """Pieces [first, last) of at most LONGEST_PIECE seconds that hold all sound of samples (S,), in their order.
 
-    A recording that is longer is cut in the middle of its longest pauses, and where there is none, at its quietest
-    place.
+    What lasts longer than SENTENCES seconds is cut in the middle of its longest pause where that is one between
+    sentences; what is still longer than LONGEST_PIECE in any pause, and where there is none, at its quietest place.
     """
     pieces = []
     left = [trim(samples)]
     while left:
         begin, end = left.pop()
-        if end - begin <= LONGEST_PIECE * SAMPLE_RATE:
+        seconds = (end - begin) / SAMPLE_RATE
+        cut, pause = _longest_pause(samples[begin:end]) if seconds > SENTENCES else (0, 0.0)
+        if pause < SENTENCE_PAUSE and seconds <= LONGEST_PIECE:
             pieces.append((begin, end))
             continue
-        cut = begin + _best_cut(samples[begin:end])
+        cut += begin
         for first, last in ((cut, end), (begin, cut)):  # the earlier is the next to be looked at
             inner = trim(samples[first:last])
             left.append((first + inner[0], first + inner[1]))
     return pieces
 
 
-def _best_cut(samples: np.ndarray) -> int:
-    """The sample in the middle of the longest pause that leaves SHORTEST_PIECE seconds on either side."""
+def _longest_pause(samples: np.ndarray) -> tuple[int, float]:
+    """The sample in the middle of the longest pause that leaves SHORTEST_PIECE seconds on either side, and how many
+    seconds it lasts; where there is none, the quietest place and 0."""
     levels = loudness(samples)
     margin = int(SHORTEST_PIECE * SAMPLE_RATE) // STEP
     inside = levels[margin:-margin]
     is_pause = inside < max(BELOW_LOUDEST * levels.max(), QUIET)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], is_pause, [False]]).astype(np.int8)))
-    if len(edges):
-        starts, ends = edges[::2], edges[1::2]
-        longest = int((ends - starts).argmax())
-        return (margin + int(starts[longest] + ends[longest]) // 2) * STEP
-    return (margin + int(inside.argmin())) * STEP
+    if not len(edges):
+        return (margin + int(inside.argmin())) * STEP, 0.0
+    lengths = edges[1::2] - edges[::2]
+    longest = int(lengths.argmax())
+    middle = int(edges[2 * longest] + edges[2 * longest + 1]) // 2
+    return (margin + middle) * STEP, float(lengths[longest] * STEP / SAMPLE_RATE)

@@ -127,8 +127,8 @@ class Recognizer:
     def transcribe(self, sound: Sound, beam: int = BEAM, max_seconds: float = LONGEST) -> Transcript:
         """Hear a recording: a file, bytes, an array at 16 kHz, or (rate, array); see `asr.audio.as_samples`.
 
-        beam: the width of the joint search, or 0 for CTC's best path. Silence at the ends is left out, and what lasts
-        longer than `pauses.LONGEST_PIECE` is heard in pieces between its pauses. Raises UserError where the sound
+        beam: the width of the joint search, or 0 for CTC's best path. Silence at the ends is left out, and what may be
+        several sentences is heard in pieces between its pauses (`asr.pauses`). Raises UserError where the sound
         cannot be read.
         """
         samples = as_samples(sound, max_seconds)

@@ -8,7 +8,18 @@ import soundfile
 import torch
 
 from asr.audio import SAMPLE_RATE, load_audio, resample
-from asr.features import HOP, WINDOW, LogMel, count_frames, pad_samples
+from asr.features import (
+    FRAME_RATE,
+    HOP,
+    RUNNING_SECONDS,
+    WINDOW,
+    LiveFeatures,
+    LogMel,
+    RunningMoments,
+    count_frames,
+    pad_samples,
+    running_normalised,
+)
 from core.errors import UserError
 
 FORMATS = [
@@ -178,3 +189,45 @@ def test_every_mel_channel_hears_something():
 def test_digital_silence_gives_finite_features():
     features, _ = LogMel()(torch.zeros(1, 8000), torch.tensor([8000]))
     assert features.isfinite().all() and not features.any()
+
+
+@pytest.mark.parametrize("sizes", [[100, 3000, 399, 1, 5000, 161, 7339], [16_000], [400] * 40])
+def test_running_features_of_a_stream_are_those_of_the_whole(sizes):
+    rng = np.random.default_rng(0)
+    samples = torch.from_numpy((rng.standard_normal(16_000) * np.linspace(0, 0.3, 16_000)).astype(np.float32))
+    front_end = LogMel("running")
+    whole, _ = front_end(samples[None], torch.tensor([16_000]))
+    live = LiveFeatures(front_end)
+    pieces = [live.feed(piece) for piece in samples.split(sizes)]
+    torch.testing.assert_close(torch.cat(pieces), whole[0], rtol=1e-4, atol=1e-4)
+    # what comes later changes nothing before it
+    start, _ = front_end(samples[None, :8000], torch.tensor([8000]))
+    torch.testing.assert_close(start[0], whole[0, : start.shape[1]], rtol=1e-4, atol=1e-4)
+
+
+def test_running_moments_by_hand():
+    log = torch.randn(1, 4, 2, dtype=torch.float64) * 5
+    features, _ = running_normalised(log, RunningMoments.empty(log))
+    decay = np.exp(-1 / (RUNNING_SECONDS * FRAME_RATE))
+    for t in range(4):
+        weights = torch.tensor(decay ** np.arange(t, -1, -1))[:, None]
+        past = log[0, : t + 1]
+        mean = (weights * past).sum(0) / weights.sum()
+        variance = ((weights * past.square()).sum(0) / weights.sum() - mean.square()).clamp(min=1.0)
+        torch.testing.assert_close(features[0, t], (past[-1] - mean) / variance.sqrt())
+    with pytest.raises(UserError, match='no normalisation "global"'):
+        LogMel("global")
+    with pytest.raises(ValueError, match="whole clip"):
+        LiveFeatures(LogMel())
+
+
+def test_mel_channels_are_torchaudios():
+    transforms = pytest.importorskip("torchaudio.transforms")
+    mel = transforms.MelSpectrogram(
+        SAMPLE_RATE, n_fft=WINDOW, win_length=WINDOW, hop_length=HOP, f_min=20.0, f_max=SAMPLE_RATE / 2 - 400.0,
+        n_mels=80, center=False, mel_scale="slaney",
+    )  # fmt: skip
+    samples = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    expected, front_end = mel(samples).transpose(1, 2), LogMel()
+    torch.testing.assert_close(front_end.power(samples), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(front_end.filters, mel.mel_scale.fb, rtol=1e-4, atol=2e-5)

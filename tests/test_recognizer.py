@@ -1,10 +1,12 @@
 """The recogniser as a user meets it, and its trainer: folders, transcripts, silence, exact resume."""
 
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,7 +15,10 @@ import torch
 
 from asr.losses import joint_loss
 from asr.model import ModelConfig, SpeechModel
+from asr.pauses import LONGEST_PIECE
+from asr.pauses import split as pieces_of
 from asr.recognizer import Recognizer
+from asr.scorers import Weighted
 from asr.tokenizer import CharacterTokenizer
 from core.errors import UserError
 from core.files import read_json, write_json
@@ -155,6 +160,144 @@ def test_folder_of_something_else_is_refused(trained, tmp_path):
         Recognizer.load(folder)
     with pytest.raises(UserError, match="no recognizer model"):
         Recognizer.load(tmp_path / "nowhere")
+
+
+# --- silence, long recordings, threads, further scorers ---
+
+
+@pytest.fixture(scope="module")
+def released(root) -> Recognizer:
+    return Recognizer.load(root / "weights" / "painted-recognizer")
+
+
+def test_silence_around_a_sentence_changes_none_of_its_words(released, root):
+    from asr.audio import load_audio
+
+    samples = load_audio(root / "samples" / "blue_bird.ogg")
+    plain = released.transcribe(samples, beam=3)
+    room = np.random.default_rng(0).standard_normal(28 * RATE).astype(np.float32) * 1e-4  # a quiet one
+    for before, after in (8, 20), (0, 20), (8, 0):
+        padded = np.concatenate([room[: before * RATE], samples, room[len(room) - after * RATE :]])
+        heard = released.transcribe(padded, beam=3)
+        assert heard.text == plain.text == "a small blue bird with a white breast and an orange beak"
+        assert heard.seconds == pytest.approx(plain.seconds + before + after)
+        for word, expected in zip(heard.words, plain.words, strict=True):
+            assert word.start == pytest.approx(expected.start + before, abs=0.1)
+            assert word.end == pytest.approx(expected.end + before, abs=0.1)
+    assert released.transcribe_batch([padded, samples], beam=3) == [plain.text] * 2
+
+
+def test_a_long_recording_is_heard_between_its_pauses(released, root):
+    from asr.audio import load_audio
+
+    names = ["blue_bird", "green_tail", "red_crown", "blue_bird", "green_tail", "red_crown"]
+    clips = {name: load_audio(root / "samples" / f"{name}.ogg") for name in names}
+    sound = np.concatenate([part for name in names for part in (clips[name], np.zeros(RATE, np.float32))])
+    assert len(sound) > 25 * RATE
+    heard = released.transcribe(sound, beam=3)
+    one = {name: released.transcribe(clip, beam=3).text for name, clip in clips.items()}
+    assert heard.text == " ".join(one[name] for name in names) == " ".join(word.text for word in heard.words)
+    times = [time for word in heard.words for time in (word.start, word.end)]
+    assert times == sorted(times) and times[-1] <= heard.seconds and 0.9 < heard.confidence < 1
+    assert released.transcribe_batch([sound, clips["red_crown"]], beam=3) == [heard.text, one["red_crown"]]
+    pieces = pieces_of(sound)
+    assert len(pieces) == len(names)
+    loud = np.abs(sound) > 0.05
+    for first, last in pieces:
+        loud[first:last] = False
+    assert not loud.any()  # nothing that is heard is left out
+
+
+def test_a_recording_without_a_pause_is_cut_where_it_is_quietest():
+    sound = melody(0, 50.0)[RATE // 2 : -RATE // 2]
+    sound[12 * RATE : 12 * RATE + 800] *= 0.2
+    pieces = pieces_of(sound)
+    assert [piece[0] for piece in pieces[1:]] == [piece[1] for piece in pieces[:-1]]
+    assert 12 * RATE <= pieces[0][1] <= 12 * RATE + 800 and pieces[-1][1] == len(sound)
+    assert all(2 * RATE <= last - first <= LONGEST_PIECE * RATE for first, last in pieces)
+
+
+def test_too_quiet_is_something_else_than_nothing(trained):
+    quiet = trained.transcribe(CLIPS[0] * 1e-3)
+    assert (
+        quiet.no_speech and quiet.too_quiet and "too quiet" in quiet.why_nothing and "dB" in quiet.why_nothing
+    )
+    nothing = trained.transcribe(np.zeros(RATE, np.float32))
+    assert nothing.no_speech and not nothing.too_quiet and nothing.why_nothing.startswith("no speech heard")
+    assert trained.transcribe(CLIPS[0]).why_nothing == ""
+
+
+def test_rates_channels_and_bytes_are_heard_alike(trained):
+    file = io.BytesIO()
+    soundfile.write(file, CLIPS[0], RATE, format="WAV", subtype="PCM_16")
+    stereo = np.stack([CLIPS[0], CLIPS[0]], axis=1)
+    for sound in (
+        file.getvalue(),
+        io.BytesIO(file.getvalue()),
+        stereo,
+        stereo.T,
+        (RATE, (stereo * 2**31).astype("i4")),
+    ):
+        assert trained.transcribe(sound).text == TEXTS[0]
+
+
+def test_threads_hear_alike_and_change_nothing_of_the_process(trained):
+    alone = [trained.transcribe(clip) for clip in CLIPS]
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(trained.transcribe, CLIPS * 3))
+        assert together == alone * 3
+        assert set(pool.map(lambda _: torch.get_num_threads(), range(8))) == {before}
+    try:
+        torch.set_num_threads(2)
+        other = [trained.transcribe(clip) for clip in CLIPS]
+    finally:
+        torch.set_num_threads(before)
+    for one, two in zip(alone, other, strict=True):
+        assert [(w.text, w.start, w.end) for w in one.words] == [(w.text, w.start, w.end) for w in two.words]
+        assert one.confidence == pytest.approx(two.confidence, abs=1e-5)
+
+
+class FavouredWord:
+    """A scorer of one's own: `bonus` nats for every letter of a word that is, or may become, the favoured one."""
+
+    falls = False
+
+    def __init__(self, tokenizer: CharacterTokenizer, word: str, bonus: float):
+        self.tokenizer, self.word, self.bonus = tokenizer, word, bonus
+
+    def start(self, clips: int, width: int) -> list[str]:
+        return [""] * (clips * width)
+
+    def score(self, state: list[str]) -> torch.Tensor:
+        letters = [self.tokenizer.decode([token]) for token in range(len(self.tokenizer))]  # "" at the end
+        return torch.tensor([[self._of(text + letter) for letter in letters] for text in state]).double()
+
+    def extend(self, state: list[str], parents: torch.Tensor, tokens: torch.Tensor) -> list[str]:
+        return [
+            state[p] + self.tokenizer.decode([t])
+            for p, t in zip(parents.tolist(), tokens.tolist(), strict=True)
+        ]
+
+    def _of(self, text: str) -> float:
+        *done, last = text.split(" ")
+        good = [word for word in done if word == self.word] + [last] * self.word.startswith(last)
+        return self.bonus * sum(map(len, good))
+
+
+def test_a_scorer_of_ones_own_joins_the_search(trained):
+    def with_bonus(bonus: float) -> Recognizer:
+        favoured = Weighted(FavouredWord(trained.tokenizer, "red", bonus), 0.5)
+        return Recognizer(trained.model, trained.tokenizer, trained.ctc_weight, [favoured])
+
+    clips = [*CLIPS, melody(5, 1.2)]
+    plain = [trained.transcribe(clip, beam=4).text for clip in clips]
+    assert [with_bonus(0.0).transcribe(clip, beam=4).text for clip in clips] == plain
+    swayed = with_bonus(40.0)
+    alone = [swayed.transcribe(clip, beam=4).text for clip in clips]
+    assert alone[1] != plain[1] and "red" in alone[1].split()
+    assert swayed.transcribe_batch(clips, beam=4) == alone  # whatever else is in the batch
+    assert swayed.transcribe_batch(clips[1:2], beam=4) == alone[1:2]
 
 
 # --- training ---
