@@ -151,7 +151,12 @@ def read_sound(path: Path) -> "np.ndarray":
     from asr.audio import load_audio
 
     try:
-        return load_audio(sys.stdin.buffer if path == STDIN else path)
+        if path == STDIN:
+            return load_audio(sys.stdin.buffer)
+        beside = (
+            Path(__file__).resolve().parents[1] / path
+        )  # samples/ are found from any folder, as weights/ are
+        return load_audio(beside if path.parts[:1] == ("samples",) and not path.exists() else path)
     except (OSError, ValueError) as error:  # no permission, a name that the system refuses, a disk that fails
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {str(path)[:100]}: {why}") from error
@@ -275,9 +280,11 @@ def draw(
     notes = [*titles, f"seeds {args.seeds}"]
     if heard is not None:
         notes.insert(0, f"heard in {source_name(args)}, confidence {heard.confidence:.2f}")
-    if ignored := list(dict.fromkeys(w for u in understood if u for w in u.unknown)):
-        notes.append(f"not understood: {listed(ignored)}")
-    caption, note = ("", "") if args.no_caption else (f"“{text}”", "    ".join(notes))
+    for name, understanding in zip(job.names, understood, strict=True):
+        if understanding and understanding.unknown:
+            who = f" by {name}" if len(job.models) > 1 else ""
+            notes.append(f"not understood{who}: {listed(understanding.unknown)}")
+    caption, note = ("", "") if args.no_caption else (f"“{text}”", " · ".join(notes))
     images = [stage.float().numpy() for stage in paintings[0].images]
     facts = facts_of(job, text, said)
     written: dict[str, Any] = {}

@@ -290,6 +290,11 @@ def test_speech_from_standard_input(
             assert "standard input" in refuse("--speech", "-")
 
 
+def test_samples_are_found_from_any_folder(work: Path):
+    assert run("--speech", "samples/blue_bird.ogg") == 0
+    assert "no_such.ogg" in refuse("--speech", "samples/no_such.ogg")
+
+
 def test_texts_that_are_not_utf_8(work: Path, capsys: pytest.CaptureFixture):
     assert clean_text("bl\udce5 \ud800\x1b\u202ebird\n") == "blå \ufffd bird"
     assert run("--text", "a red bird \udcff", "--out", "\udcff.png") == 0

@@ -38,7 +38,7 @@ def attention_grid(
         panel = overlay(plain, maps[i - 1])
         paste(page, panel, x, y, side)
         pen.text((x + side / 2, y + side + 6), shorten(words[i - 1], 19, side), INK, font(19), anchor="ma")
-        pen.text((x + side / 2, y + side + 30), f"up to {peak:.2f}", QUIET, font(13), anchor="ma")
+        pen.text((x + side / 2, y + side + 30), f"peak {peak:.2f}", QUIET, font(13), anchor="ma")
     return with_caption(page, caption, note) if caption else page
 
 

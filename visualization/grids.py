@@ -13,9 +13,9 @@ COLUMNS = 4
 
 
 def grid(pictures: Sequence[np.ndarray], caption: str = "", note: str = "") -> Image.Image:
-    """B pictures (3, s, s) in [-1, 1], four a row, with the sentence below unless it is empty."""
-    columns = min(COLUMNS, len(pictures))
-    rows = -(-len(pictures) // columns)
+    """B pictures (3, s, s) in [-1, 1], at most four a row, with the sentence below unless it is empty."""
+    rows = -(-len(pictures) // COLUMNS)
+    columns = -(-len(pictures) // rows)  # rows of about equal length: six pictures are two rows of three
     side = max({1: 512, 2: 384}.get(len(pictures), TILE), pictures[0].shape[-1])
     page, _ = sheet(
         2 * MARGIN + columns * side + (columns - 1) * GAP, 2 * MARGIN + rows * side + (rows - 1) * GAP
