@@ -24,8 +24,10 @@ def main() -> int:
         raise UserError("found no program flite on the PATH; install it, e.g. apt install flite")
     root = Path("datasets")
     source, folder = ensure_spoken_captions(root, splits=("test",)), root / "flite_captions"
-    texts = dict(line.split("|")[:2] for line in (source / "metadata.csv").read_text().splitlines())
-    names = (source / "splits" / "test.txt").read_text().split()[:CLIPS]
+    texts = dict(
+        line.split("|")[:2] for line in (source / "metadata.csv").read_text(encoding="utf-8").splitlines()
+    )
+    names = (source / "splits" / "test.txt").read_text(encoding="utf-8").split()[:CLIPS]
     make_folder(folder / "wavs")
     rows = [(f"flite-{name}", VOICES[i % len(VOICES)], texts[name]) for i, name in enumerate(names)]
     for name, voice, text in tqdm(rows, desc="speaking captions", unit="clip"):

@@ -1,7 +1,6 @@
 """Speak the sentences of samples/: `python -m recipes.samples` (Ogg Vorbis, 16 kHz, one file a sentence).
 
-espeak-ng's samples repeat to the bit; the
-Ogg file around them holds a serial number of its own.
+espeak-ng's samples repeat to the bit; the Ogg file around them holds a serial number of its own.
 """
 
 from functools import partial
@@ -10,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from asr.audio import SAMPLE_RATE as RATE
+from asr.audio import resample
 from core.errors import run_cli
 from core.files import write_atomically
 from data.painted_birds.voices import synthesize
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
-RATE = 16_000  # Hz
 SENTENCES = {
     "red_crown": ("this bird has a red crown, a yellow belly and black wings", "en-gb-scotland+f1", 150, 50),
     "blue_bird": ("a small blue bird with a white breast and an orange beak", "en-us+m3", 150, 50),
@@ -34,9 +34,7 @@ def main() -> int:
 
 def to_16k(samples: np.ndarray, rate: int) -> np.ndarray:
     """int16 samples (S,) at `rate` Hz -> float (S,) at 16 kHz, a quarter of a second of silence at either end."""
-    from scipy.signal import resample_poly
-
-    sound = resample_poly(samples / 32768, RATE, rate) if rate != RATE else samples / 32768
+    sound = resample(samples.astype(np.float32) / 32768, rate)
     return np.pad(sound * (0.8 / max(np.abs(sound).max(), 1e-9)), RATE // 4)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,21 @@ def test_rate_pitch_and_voice_are_heard():
     other, _ = voices.synthesize(text, "en-us+f1", 160, 50)
     assert len(fast) < 0.92 * len(plain)
     assert high.tobytes() != plain.tobytes() != other.tobytes()
+
+
+def test_threads_take_turns():
+    words = ["a red bird", "a blue bird", "white wings", "a grey tail"] * 2
+    alone = [voices.synthesize(text, "en-us+m3")[0].tobytes() for text in words]
+    with ThreadPoolExecutor(4) as pool:
+        assert [
+            s.tobytes() for s, _ in pool.map(lambda text: voices.synthesize(text, "en-us+m3"), words)
+        ] == alone
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a \udcff bird"])
+def test_texts_that_cannot_be_spoken(text):
+    with pytest.raises(UserError, match="cannot speak"):
+        voices.synthesize(text, "en-us+m3")
 
 
 @pytest.mark.parametrize("voice", ["en-us+nobody", "en-atlantis", "xx+f1"])

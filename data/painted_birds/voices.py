@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, printable
 from data.painted_birds.captions import write_caption
 from data.painted_birds.grammar import Marks
 
@@ -59,14 +60,27 @@ _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
 _library: Any = None
 _sample_rate = 0
 _received: list[np.ndarray] = []
+_lock = threading.Lock()
 
 
 def synthesize(text: str, voice: str, rate: float = 160, pitch: float = 50) -> tuple[np.ndarray, int]:
     """Speak `text`: samples (S,) int16 and the sample rate in Hz.
 
     voice: "accent+variant" as espeak-ng names them, e.g. "en-us+f3"; rate in words a minute; pitch from 0 to 100.
-    Raises UserError where the library or the voice is not there.
+    Raises UserError where the library or the voice is not there, or the text holds a NUL or lone surrogates. Threads
+    take turns: the library has one voice a process.
     """
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"espeak-ng cannot speak {printable(text[:40])!r}: it is not UTF-8") from error
+    if b"\0" in data:
+        raise UserError(f"espeak-ng cannot speak {printable(text[:40])!r}: a NUL in it would end it")
+    with _lock:
+        return _synthesize(data, voice, rate, pitch)
+
+
+def _synthesize(data: bytes, voice: str, rate: float, pitch: float) -> tuple[np.ndarray, int]:
     _start()
     code = _library.espeak_SetVoiceByName(voice.encode())
     accent, _, variant = voice.partition("+")
@@ -75,10 +89,9 @@ def synthesize(text: str, voice: str, rate: float = 160, pitch: float = 50) -> t
     for parameter, value in ((_RATE, rate), (_VOLUME, 100), (_PITCH, pitch), (_RANGE, 50)):
         _library.espeak_SetParameter(parameter, int(round(value)), 0)
     _received.clear()
-    data = text.encode()
     code = _library.espeak_Synth(data, len(data) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
     if code != 0:
-        raise UserError(f'espeak-ng could not speak "{text[:40]}" (code {code})')
+        raise UserError(f'espeak-ng could not speak "{data[:40].decode(errors="replace")}" (code {code})')
     samples = np.concatenate(_received) if _received else np.zeros(0, np.int16)
     _received.clear()
     return samples, _sample_rate
