@@ -17,6 +17,7 @@ from t2i.painter import Painter, Paintings
 if TYPE_CHECKING:
     import numpy as np
 
+    from asr.audio import Sound
     from asr.recognizer import Recognizer, Transcript
     from t2i.encoders.char_cnn_rnn import CharEncoder
     from t2i.encoders.damsm import Damsm
@@ -110,11 +111,11 @@ class SpeechToImage:
                 heard = Recognizer.load(find_folder(recognizer))
             return cls(heard, None if painter is None else load_painter(find_folder(painter)))
 
-    def hear(self, sound: "Path | str | np.ndarray", beam: int | None = None) -> "Transcript":
-        """A sound file, or samples (S,) at 16 kHz in [-1, 1], -> Transcript. beam: hypotheses kept, None for the
-        recogniser's default.
+    def hear(self, sound: "Sound", beam: int | None = None) -> "Transcript":
+        """A sound file, its bytes, an array at 16 kHz, or (rate, array), see `asr.audio.as_samples`, -> Transcript.
+        beam: hypotheses kept, None for the recogniser's default.
 
-        Raises UserError where the file cannot be read.
+        Raises UserError where the sound cannot be read.
         """
         if self.recognizer is None:
             raise UserError("no recognizer was loaded; name its folder: SpeechToImage.load(recognizer=...)")

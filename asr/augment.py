@@ -1,4 +1,4 @@
-"""Training sounds made various: speed, noise, rooms, masks. Everything drawn from the generator that is handed in."""
+"""Augmentation of training sounds: speed, noise, reverberation, masks; all drawn from the generator handed in."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,16 +38,16 @@ class Augmentation:
 SPEEDS = (0.9, 0.95, 1.0, 1.05, 1.1)  # Ko et al. 2015, in smaller steps
 
 
-def augment(samples: np.ndarray, rng: np.random.Generator, how: Augmentation) -> tuple[np.ndarray, bool]:
+def augment(samples: np.ndarray, rng: np.random.Generator, config: Augmentation) -> tuple[np.ndarray, bool]:
     """One clip (S,) at 16 kHz -> a changed clip (S',), and whether its words are still in it."""
-    if rng.random() < how.silence:
+    if rng.random() < config.silence:
         return coloured_noise(len(samples), rng) * 10 ** rng.uniform(-3.5, -1.0), False
-    if how.speed:
+    if config.speed:
         samples = change_speed(samples, SPEEDS[rng.integers(len(SPEEDS))])
-    if rng.random() < how.reverb:
-        samples = in_a_room(samples, rng, rng.uniform(*how.decay))
-    if rng.random() < how.noise:
-        loudness = np.sqrt(np.square(samples).mean()) * 10 ** (-rng.uniform(*how.snr) / 20)
+    if rng.random() < config.reverb:
+        samples = reverberate(samples, rng, rng.uniform(*config.decay))
+    if rng.random() < config.noise:
+        loudness = np.sqrt(np.square(samples).mean()) * 10 ** (-rng.uniform(*config.snr) / 20)
         samples = samples + loudness * coloured_noise(len(samples), rng)
     return samples.astype(np.float32, copy=False), True
 
@@ -67,7 +67,7 @@ def coloured_noise(count: int, rng: np.random.Generator) -> np.ndarray:
     return (noise / np.sqrt(np.square(noise).mean())).astype(np.float32)
 
 
-def in_a_room(samples: np.ndarray, rng: np.random.Generator, decay: float) -> np.ndarray:
+def reverberate(samples: np.ndarray, rng: np.random.Generator, decay: float) -> np.ndarray:
     """Samples (S,) with the echo of a room: noise that falls by 60 dB in `decay` seconds follows every sound."""
     length = int(decay * SAMPLE_RATE)
     echo = rng.standard_normal(length, dtype=np.float32) * 10 ** (
@@ -76,22 +76,22 @@ def in_a_room(samples: np.ndarray, rng: np.random.Generator, decay: float) -> np
     echo *= rng.uniform(0.1, 0.7) / np.sqrt(np.square(echo).sum())
     echo[0] = 1.0  # the sound itself
     size = 1 << (len(samples) + length - 1).bit_length()
-    heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)
-    return heard[: len(samples)].astype(np.float32)
+    mixed = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(echo, size), size)
+    return mixed[: len(samples)].astype(np.float32)
 
 
-def mask_features(features: Tensor, is_pad: Tensor, rng: np.random.Generator, how: Augmentation) -> Tensor:
+def mask_features(features: Tensor, is_pad: Tensor, rng: np.random.Generator, config: Augmentation) -> Tensor:
     """SpecAugment: set stripes of features (B, T, 80) to their mean, which is 0; is_pad (B, T)."""
     T = features.shape[1]
     frames = (~is_pad).sum(dim=1).tolist()
     hidden = np.zeros((len(frames), T, N_MELS), dtype=bool)
     for clip, count in zip(hidden, frames, strict=True):
-        for _ in range(how.mel_masks):
-            width = rng.integers(how.mel_width + 1)
+        for _ in range(config.mel_masks):
+            width = rng.integers(config.mel_width + 1)
             start = rng.integers(N_MELS - width + 1)
             clip[:, start : start + width] = True
-        for _ in range(how.time_masks):
-            width = rng.integers(min(int(how.time_width * FRAME_RATE), count // 4) + 1)
+        for _ in range(config.time_masks):
+            width = rng.integers(min(int(config.time_width * FRAME_RATE), count // 4) + 1)
             start = rng.integers(count - width + 1)
             clip[start : start + width] = True
     return features.masked_fill(torch.from_numpy(hidden).to(features.device), 0.0)

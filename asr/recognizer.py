@@ -202,8 +202,8 @@ class Recognizer:
             return Transcript("")
         ctc = ctc_logits[0].float().log_softmax(dim=-1)  # (T, V)
         spans = align(ctc, tokens) or [(0, len(ctc) - 1)] * len(tokens)
-        told = torch.tensor([[EDGE, *tokens]], device=self.device)
-        attention = self.model.decoder(told, memory, is_pad)[0].float().log_softmax(dim=-1)  # (L + 1, V)
+        prompt = torch.tensor([[EDGE, *tokens]], device=self.device)
+        attention = self.model.decoder(prompt, memory, is_pad)[0].float().log_softmax(dim=-1)  # (L + 1, V)
         scores = []
         for position, (token, (first, last)) in enumerate(zip(tokens, spans, strict=True)):
             by_ctc = ctc[first : last + 1, token].max().item()

@@ -4,24 +4,29 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from asr.augment import Augmentation
 from asr.losses import joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import LONGEST_PIECE
 from asr.pauses import split as pieces_of
-from asr.recognizer import Recognizer
+from asr.recognizer import BEAM, Recognizer
 from asr.scorers import Weighted
 from asr.tokenizer import CharacterTokenizer
 from core.errors import UserError
 from core.files import read_json, write_json
+from data.speech import load_speech
+from training.asr import RunConfig, SpeechData, TrainAsr, train, usable_clips
 
 RATE = 16_000
 TEXTS = ("a red bird", "blue wings")
@@ -371,6 +376,69 @@ def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch):
     assert read_json(model / "config.json")["training"]["clips"] == 8
     assert isinstance(Recognizer.load(model).transcribe(melody(0, 0.5)).text, str)
     train_asr.main()  # complete: nothing to do
+
+
+def configured(root, **changes) -> TrainAsr:
+    """The settings of `make_set`'s run as a dataclass."""
+    make_set(root)
+    model = ModelConfig(
+        width=16, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=32, kernel=3, dropout=0.0
+    )
+    run = RunConfig(name="a", root=str(root / "runs"), steps=2, sample_every=0, threads=1, device="cpu")
+    data = SpeechData(root=str(root), cache=str(root / "cache"), spoken=False)
+    return replace(TrainAsr(data, model, run=run, batch_seconds=6, warmup=2, beam=0), **changes)
+
+
+def test_training_and_evaluation_measure_alike(trained, tmp_path):
+    from evaluation.options import parser
+    from metrics.wer import word_error_rate
+    from training.asr import evaluate
+
+    assert TrainAsr().beam == BEAM == parser().get_default("beam")
+    make_set(tmp_path / "LJ")
+    lines = (tmp_path / "LJ" / "metadata.csv").read_text().replace("a red bird", "3 RED birds, caf\u00e9")
+    (tmp_path / "LJ" / "metadata.csv").write_text(lines)
+    speech = load_speech(tmp_path / "LJ", "train", tmp_path / "cache")
+    found = evaluate(trained, speech, 0, 0)
+    heard = trained.transcribe_batch([speech.samples(i) for i in range(len(speech))], 0)
+    assert found["wer"] == word_error_rate(speech.texts, heard).value > 0
+
+
+def test_clips_too_short_for_their_text_are_named(tmp_path, caplog):
+    make_set(tmp_path / "LJ")
+    path = tmp_path / "LJ" / "metadata.csv"
+    long = "a sentence of so many words that nobody can say it within half a second " * 2
+    path.write_text(path.read_text().replace("LJ001-0001|blue wings|blue wings", f"LJ001-0001|{long}|"))
+    speech = load_speech(tmp_path / "LJ", "train", tmp_path / "cache")
+    usable = usable_clips(speech, CharacterTokenizer(), 4, "train")
+    assert usable == [0, 2, 3, 4, 5, 6, 7]
+    assert "1 of 8 train clips are too short for their text" in caplog.text and "(LJ001-0001)" in caplog.text
+    speech.texts = ["123"] * 8
+    with pytest.raises(UserError, match=r"8 of 8 .* have no letters \(LJ001-0000, .*none is left"):
+        usable_clips(speech, CharacterTokenizer(), 4, "train")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("warmup", 0, "warmup=0: a whole number from 1"), ("lr", float("nan"), "lr=nan"), ("ema", 2.0, "ema=2.0"),
+        ("beam", -1, "beam=-1"), ("model", ModelConfig(heads=7), "width=160, heads=7"),
+        ("model", ModelConfig(kernel=4), "kernel=4: an odd"), ("model", ModelConfig(dropout=2.0), "dropout=2.0"),
+        ("model", ModelConfig(encoder="rnn"), 'no speech encoder "rnn"'),
+        ("augment", Augmentation(snr=(5.0, float("inf"))), "snr"), ("batch_seconds", 1.0, "batch holds 1 s"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_one_line(tmp_path, key, value, said):
+    with pytest.raises(UserError, match=re.escape(said)) as caught:
+        train(configured(tmp_path / "LJ", **{key: value}))
+    assert "\n" not in str(caught.value)
+
+
+def test_several_processes_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="without torchrun"):
+        train(configured(tmp_path / "LJ"))
+    assert not (tmp_path / "LJ" / "runs").exists()
 
 
 def test_real_sets_train_two_steps(tmp_path, realdata, monkeypatch):

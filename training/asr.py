@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -86,6 +87,8 @@ def main() -> None:
 def train(config: TrainAsr) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
     check(config)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("train_asr.py trains in one process; start it without torchrun")
     device = set_up(config.run.threads, config.run.device)
     run = Run(config, config.run)
     state = run.restore()
