@@ -122,7 +122,7 @@ def write_painter(
 
     from core.model_folder import save_discriminators
     from pipeline import open_encoder
-    from t2i.families.registry import family_name, family_of
+    from t2i.families.registry import family_of
     from t2i.interop import config_of, encoder_names, fill, names_of
     from t2i.painter import painter_of
 
@@ -134,9 +134,7 @@ def write_painter(
         config.mask = args.mask
     family, names = family_of(config), names_of(config)
     with torch.device("meta"):
-        model = nn.ModuleDict(
-            {"generator": family.Generator(config), "discriminators": family.build_discriminators(config)}
-        )
+        model = nn.ModuleDict(family.build(config))
     fill(model, networks, names, source)
     if "text_encoder" in texts:
         encoder = read_text_encoder(texts, vocabulary, source["text_encoder"], args.words)
@@ -153,14 +151,12 @@ def write_painter(
             f"{config.embedding}; give the one it was trained with"
         )
     painter = painter_of(model["generator"], encoder)
-    painter.save(args.out, card(f"{family_name(config)} painter", source), training(source), half=False)
+    painter.save(args.out, card(f"{family.name} painter", source), training(source), half=False)
     judged = {key: value for key, value in model["discriminators"].state_dict().items() if not value.is_meta}
     if judged:
         save_discriminators(args.out, judged)
     sides = " and ".join(map(str, family.resolutions(config)))
-    return f"{args.out}: a {family_name(config)} painter of {sides} px" + (
-        ", with discriminators" if judged else ""
-    )
+    return f"{args.out}: a {family.name} painter of {sides} px" + (", with discriminators" if judged else "")
 
 
 def training(source: dict[str, Path]) -> dict[str, Any]:
@@ -211,7 +207,7 @@ def to_originals(source: list[Path], out: Path) -> list[str]:
         painter = Painter.load(folder)
         family = painter.config
         state = {f"generator.{key}": value for key, value in painter.generator.state_dict().items()}
-        if not getattr(family, "network", "") and getattr(family, "discriminator_norm", "batch") == "batch":
+        if not getattr(family, "backbone", "") and getattr(family, "discriminator_norm", "batch") == "batch":
             judges = load_discriminators(folder)  # others than these the authors' code does not have
             state |= {f"discriminators.{key}": value for key, value in judges.items()}
         networks = networks_of(state, names_of(family))

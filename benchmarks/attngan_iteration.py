@@ -8,30 +8,32 @@ cannot be undone. Before the timing both must come to the same losses and weight
 model in float64, and the timed ones to the same first losses to a twentieth.
 """
 
-import copy
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from benchmarks.common import Form, in_turn, parser, plain, report, workers
 from benchmarks.damsm import loop_damsm_loss
 from core.precision import autocast
 from core.runtime import keep_freed_memory
+from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.encoders.damsm import Damsm, DamsmConfig
 from t2i.encoders.lstm import TextFeatures
 from t2i.families.attngan import (
     AttnGanConfig,
-    Discriminator,
+    AttnGanLoss,
     Generator,
     build_discriminators,
     discriminator_loss,
     generator_loss,
     resolutions,
 )
-from t2i.layers import Painting, kl_divergence, says
+from t2i.families.base import GeneratorOutput
+from t2i.losses import adversarial_loss, kl_divergence
 from t2i.vocabulary import Vocabulary
-from training.ema import update_ema
+from training.ema import averaged
 
 FORMS = ("textbook", "ours", "ours, compiled")
 Sizes = dict[str, dict[str, int]]
@@ -57,7 +59,7 @@ CPU = torch.device("cpu")
 class Nets(NamedTuple):
     generator: Generator
     discriminators: nn.ModuleList
-    average: Generator
+    average: AveragedModel
     damsm: Damsm
 
 
@@ -77,7 +79,8 @@ def build(sizes: Sizes, batch: int, dtype: torch.dtype = torch.float32) -> tuple
     config = AttnGanConfig(**sizes["gan"])
     generator, discriminators = Generator(config).to(dtype), build_discriminators(config).to(dtype)
     damsm = Damsm(DamsmConfig(**sizes["damsm"]), Vocabulary.build(["a bird"])).to(dtype)
-    average = copy.deepcopy(generator).requires_grad_(False)
+    average = averaged(generator, DECAY)
+    average.n_averaged.fill_(LATE)
     text = TextFeatures(
         torch.randn(batch, WORDS, config.embedding, dtype=dtype),
         torch.arange(WORDS) >= torch.linspace(WORDS, WORDS // 2, batch)[:, None],
@@ -109,14 +112,14 @@ def our_iteration(nets: Nets, batch: Batch, precision: str, compiled: bool = Fal
     def iterate() -> list[float]:
         with autocast(CPU, precision):
             painting = paint(batch.noise, batch.epsilon, batch.text)
-            d_loss, _ = discriminator_loss(Ds, batch.real, painting, batch.text, G.config, 0)
+            d_loss, _ = discriminator_loss(Ds, batch.real, painting, batch.text, AttnGanLoss(), 0)
         update(opt_d, d_loss)
         Ds.requires_grad_(False)
         with autocast(CPU, precision):
-            g_loss, _ = generator_loss(Ds, painting, batch.text, batch.class_ids, damsm, G.config)
+            g_loss, _ = generator_loss(Ds, painting, batch.text, batch.class_ids, damsm, AttnGanLoss())
         update(opt_g, g_loss)
         Ds.requires_grad_(True)
-        update_ema(average, G, LATE, DECAY)
+        average.update_parameters(G)
         return [d_loss.item(), g_loss.item()]
 
     return iterate
@@ -125,22 +128,32 @@ def our_iteration(nets: Nets, batch: Batch, precision: str, compiled: bool = Fal
 # ---- the textbook's ----
 
 
-def textbook_discriminator_loss(D: Discriminator, real: Tensor, fake: Tensor, sentence: Tensor) -> Tensor:
+def textbook_discriminator_loss(
+    D: ConvolutionalDiscriminator, real: Tensor, fake: Tensor, sentence: Tensor
+) -> Tensor:
     """Eq. (5) of one stage, with its own passes for real, painted and mismatched pairs."""
     of_real, of_fake = D.features(real), D.features(fake)
-    is_real = says(D.judge(of_real), True) + says(D.judge_pair(of_real, sentence), True)
-    is_fake = says(D.judge(of_fake), False) + says(D.judge_pair(of_fake, sentence), False)
-    mismatched = says(D.judge_pair(of_real[:-1], sentence[1:]), False)
+    is_real = adversarial_loss(D.unconditional_logits(of_real), True) + adversarial_loss(
+        D.conditional_logits(of_real, sentence), True
+    )
+    is_fake = adversarial_loss(D.unconditional_logits(of_fake), False) + adversarial_loss(
+        D.conditional_logits(of_fake, sentence), False
+    )
+    mismatched = adversarial_loss(D.conditional_logits(of_real[:-1], sentence[1:]), False)
     return is_real / 2 + (is_fake + mismatched) / 3
 
 
-def textbook_generator_loss(nets: Nets, painting: Painting, batch: Batch) -> Tensor:
+def textbook_generator_loss(nets: Nets, painting: GeneratorOutput, batch: Batch) -> Tensor:
     """Eq. (4) and (6): every stage's adversarial loss, KL, and DAMSM caption by caption on the last picture."""
-    config, sentence = nets.generator.config, batch.text.sentence
+    config, sentence = AttnGanLoss(), batch.text.sentence
     total = config.kl_weight * kl_divergence(painting.mean, painting.log_var)
     for D, images in zip(nets.discriminators, painting.images, strict=True):
         features = D.features(images)
-        total = total + says(D.judge(features), True) + says(D.judge_pair(features, sentence), True)
+        total = (
+            total
+            + adversarial_loss(D.unconditional_logits(features), True)
+            + adversarial_loss(D.conditional_logits(features, sentence), True)
+        )
     regions, image = nets.damsm.image_encoder(painting.images[-1])
     matching = loop_damsm_loss(regions, image, batch.text, batch.class_ids, nets.damsm.config)
     return total + config.damsm_weight * sum(matching)

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from core.files import write_json
-from t2i.layers import JudgingConv, UpConv
+from t2i.layers import UnfoldedConv, UpConv
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -156,13 +156,13 @@ def report(
 def plain(model: nn.Module) -> nn.Module:
     """`model` with the textbook's convolutions, in place.
 
-    An UpConv becomes nearest upsampling and a 3 x 3 convolution of the enlarged picture, a JudgingConv a convolution.
+    An UpConv becomes nearest upsampling and a 3 x 3 convolution of the enlarged picture, a UnfoldedConv a convolution.
     """
     for name, layer in list(model.named_modules()):
         if isinstance(layer, UpConv):
             convolution = nn.Conv2d(layer.in_channels, layer.out_channels, 3, 1, 1)
             convolution.weight, convolution.bias = layer.weight, layer.bias
             model.set_submodule(name, nn.Sequential(nn.Upsample(scale_factor=2), convolution))
-        elif isinstance(layer, JudgingConv):
+        elif isinstance(layer, UnfoldedConv):
             layer.forward = partial(nn.Conv2d.forward, layer)
     return model

@@ -1,6 +1,6 @@
 """Our two convolutions against the textbook's, forward and backward in bfloat16: `python -m benchmarks.convolutions`.
 
-UpConv joins nearest upsampling and the convolution after it; JudgingConv multiplies matrices where there are many
+UpConv joins nearest upsampling and the convolution after it; UnfoldedConv multiplies matrices where there are many
 weights and few places. At the full-size AttnGAN's shapes; in one process with our setting of the allocator.
 """
 
@@ -14,7 +14,7 @@ from benchmarks.common import Form, Times, cores, in_turn, parser, plain, report
 from core.precision import autocast
 from core.runtime import set_up
 from t2i import layers as blocks
-from t2i.layers import JudgingConv, UpConv
+from t2i.layers import UnfoldedConv, UpConv
 
 BATCH = 4
 UPSAMPLING = ((1024, 512, 4), (512, 256, 8), (256, 128, 16), (128, 64, 32), (64, 64, 64), (64, 64, 128))
@@ -51,7 +51,7 @@ def main() -> None:
         layer: nn.Module = UpConv(inputs // part, outputs // part)
         cases[f"up to {2 * side} px, {inputs} -> {outputs} channels"] = times(layer, side, options.rounds)
     for inputs, outputs, side, kernel, stride in JUDGING:
-        layer = JudgingConv(inputs // part, outputs // part, kernel, stride, 1)
+        layer = UnfoldedConv(inputs // part, outputs // part, kernel, stride, 1)
         name = f"judging {side} px, {inputs} -> {outputs} channels"
         cases[name] = times(layer, side, options.rounds)
     report("convolutions", {"batch": BATCH, "rounds": options.rounds}, cases, write=not options.tiny)

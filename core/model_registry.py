@@ -23,8 +23,8 @@ def find_folder(folder: Path | str) -> Path:
 
 
 def model_name(folder: Path) -> str:
-    """ "painted-attngan" of weights/painted-attngan, "cub" of runs/cub/model, "cub-001000" of runs/cub/kept/001000."""
+    """painted-attngan for weights/painted-attngan, cub for runs/cub/model, cub-001000 for runs/cub/snapshots/001000."""
     folder = folder.resolve()
-    if folder.parent.name == "kept":
+    if folder.parent.name in ("snapshots", "kept"):
         return f"{folder.parent.parent.name}-{folder.name}"
     return folder.parent.name if folder.name == "model" else folder.name

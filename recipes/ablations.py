@@ -17,13 +17,13 @@ ROWS: dict[str, list[str]] = {
     "papers_rates": ["lr_generator=2e-4", "lr_discriminator=2e-4", "beta1=0.5", "beta2=0.999"],
     "half_rates": ["lr_generator=4e-4", "lr_discriminator=2e-4"],
     "double_rates": ["lr_generator=2e-3", "lr_discriminator=8e-4"],
-    "batch_captions_only": ["wrong_captions=0"],
+    "batch_captions_only": ["hard_negatives=0"],
     "damsm_weight_0.5": ["gan.damsm_weight=0.5"],
     "damsm_weight_5": ["gan.damsm_weight=5"],
     "no_penalty": ["gan.penalty_weight=0"],
-    "shift": ["gan.shift=0.125"],
+    "shift": ["gan.translation=0.125"],
     "wide_first_stage": ["gan.first_width=32"],
-    "words_from_32_px": ["gan.attend_from=32"],
+    "words_from_32_px": ["gan.first_attention=32"],
     "batch_8": ["batch=8", "run.steps=2000"],
 }
 

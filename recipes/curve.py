@@ -27,7 +27,7 @@ def main() -> int:
     p.add_argument("--network", type=Path, required=True, help="weights of the measuring network")
     p.add_argument("--samples", type=int, default=1000, help="captions painted for each (default 1000)")
     args = p.parse(None)
-    kept = sorted((args.run / "kept").glob("*/config.json"))
+    kept = sorted(args.run.glob("snapshots/*/config.json")) or sorted(args.run.glob("kept/*/config.json"))
     if len(kept) < 2:
         raise UserError(f"{args.run} kept {len(kept)} painters, 2 or more are needed; train with keep_every=")
     measured = [row(args, config.parent) for config in kept]

@@ -103,7 +103,7 @@ def trained(args: argparse.Namespace, run: str, words: list[str], minutes: float
             "data=cub",
             f"data.root={args.data}",
             f"data.cache={args.data / 'cache'}",
-            "wrong_captions=0",
+            "hard_negatives=0",
         ]
     model = Path("runs") / run / "model"
     if not (model / "config.json").exists():

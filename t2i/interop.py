@@ -81,8 +81,8 @@ def _stages(count: int, joined_by: tuple[str, str]) -> Names:
     return names
 
 
-def _judges(config: Any, heads: Names) -> Names:
-    """The discriminators of all pictures; theirs are numbered by side, from netD0 of 64 px."""
+def _discriminators(config: Any, heads: Names) -> Names:
+    """The discriminators of all images; theirs are numbered by side, from netD0 of 64 px."""
     names: list[tuple[str, str]] = []
     for i, side in enumerate(family_of(config).resolutions(config)):
         network, ours = f"netD{(side // 64).bit_length() - 1}", f"discriminators.{i}"
@@ -91,7 +91,7 @@ def _judges(config: Any, heads: Names) -> Names:
 
 
 def _attngan(config: AttnGanConfig) -> Names:
-    theirs = [f"img_net{i + 1}" for i in range(config.stages)] if config.paints == "every" else ["img_net"]
+    theirs = [f"img_net{i + 1}" for i in range(config.stages)] if config.outputs == "every" else ["img_net"]
     heads = [
         ("COND_DNET.jointConv.#", "joint.#"),
         ("COND_DNET.outlogits.0", "conditional"),
@@ -100,7 +100,7 @@ def _attngan(config: AttnGanConfig) -> Names:
     return [
         *_stages(config.stages, ("att.conv_context", "attend.to_key")),
         *((f"netG.{name}.img.0", f"generator.to_image.{i}") for i, name in enumerate(theirs)),
-        *_judges(config, heads),
+        *_discriminators(config, heads),
     ]
 
 
@@ -109,7 +109,7 @@ def _stackgan_v2(config: StackGanV2Config) -> Names:
     return [
         *_stages(config.stages, ("jointConv.#", "joint.#")),
         *((f"netG.img_net{i + 1}.img.0", f"generator.to_image.{i}") for i in range(config.stages)),
-        *_judges(config, heads),
+        *_discriminators(config, heads),
     ]
 
 
@@ -160,9 +160,9 @@ def _dfgan(config: DfGanConfig) -> Names:
 
 def names_of(config: Any) -> Names:
     """The names of a family's generator and discriminators. Raises UserError for one that the authors' code has not."""
-    if getattr(config, "grown_from", 0) or getattr(config, "most", 8) != 8:
+    if getattr(config, "grown_from", 0) or getattr(config, "max_multiplier", 8) != 8:
         raise UserError("the authors' DF-GAN neither grows nor has other widths than 8 times `width` at most; only a "
-                        "painter with gan.grown_from=0 and gan.most=8 can be converted")  # fmt: skip
+                        "painter with gan.grown_from=0 and gan.max_multiplier=8 can be converted")  # fmt: skip
     of: dict[type, Any] = {
         AttnGanConfig: _attngan, StackGanConfig: _stackgan, StackGanV2Config: _stackgan_v2, DfGanConfig: _dfgan
     }  # fmt: skip
@@ -312,10 +312,10 @@ def config_of(networks: dict[str, State]) -> Any:
         sizes["discriminator_width"] = Ds[0]["img_code_s16.0.weight"].shape[0]
     if "h_net2.jointConv.0.weight" in G:
         unconditional = not Ds or "uncond_logits.0.weight" in Ds[0]
-        return StackGanV2Config(**sizes, unconditional_weight=float(unconditional))  # type: ignore[arg-type]
+        return StackGanV2Config(**sizes, unconditional=unconditional)  # type: ignore[arg-type]
     return AttnGanConfig(
         **sizes,  # type: ignore[arg-type]
-        paints="last" if "img_net.img.0.weight" in G else "every",
+        outputs="last" if "img_net.img.0.weight" in G else "every",
         unconditional=not Ds or "UNCOND_DNET.outlogits.0.weight" in Ds[0],
     )
 

@@ -22,7 +22,7 @@ from t2i.encoders.char_cnn_rnn import (
 from t2i.encoders.damsm import Damsm
 from t2i.encoders.lstm import TextEncoder, TextFeatures, encode_captions
 from t2i.encoders.precomputed import GivenConfig, GivenSentences
-from t2i.families.registry import build_config, family_name, family_of
+from t2i.families.registry import build_config, family_of
 from t2i.vocabulary import Vocabulary
 
 
@@ -64,7 +64,7 @@ class Painter(nn.Module):
         files = load_model(folder, cls.kind)
         config, text = build_config(files.config["family"], files.config["generator"]), files.config["text"]
         with torch.device("meta"):  # no time spent on initial weights that are replaced at once
-            generator = family_of(config).Generator(config)
+            generator = family_of(config).networks["generator"](config)
             if text["reads"] == "characters":
                 painter = cls(generator, CharCnnRnn(CharEncoderConfig(**text["encoder"])))
             elif text["reads"] == "given":
@@ -95,7 +95,7 @@ class Painter(nn.Module):
                 "sentence": encoder.sentence,
                 "rnn": encoder.rnn,
             }
-        config = {"family": family_name(self.config), "generator": asdict(self.config), "text": text}
+        config = {"family": family_of(self.config).name, "generator": asdict(self.config), "text": text}
         return save_model(folder, self.kind, self.state_dict(), config, card, vocabulary, training, half)
 
     @property
@@ -152,20 +152,9 @@ class Painter(nn.Module):
         if len(texts) != len(seeds):
             raise ValueError(f"{len(texts)} texts and {len(seeds)} seeds: as many of each were expected")
         text = self.encode(texts)
-        noise, epsilon = (part.to(text.sentence.device) for part in draw_noise(seeds, self.config))
-        with torch.autocast(noise.device.type, torch.bfloat16, enabled=self.bf16):
-            painting = self.generator(noise, epsilon, text)
-        return Paintings(painting.images, painting.attention, [self.known(t) for t in texts])
-
-
-def draw_noise(seeds: Sequence[int], config: Any) -> tuple[Tensor, Tensor]:
-    """B seeds -> noise (B, Z), epsilon (B, C), each row a function of its seed alone."""
-    rows = [
-        torch.randn(config.noise + config.condition, generator=torch.Generator().manual_seed(int(seed)))
-        for seed in seeds
-    ]
-    noise, epsilon = torch.stack(rows).split([config.noise, config.condition], dim=1)
-    return noise, epsilon
+        with torch.autocast(text.sentence.device.type, torch.bfloat16, enabled=self.bf16):
+            output = family_of(self.config).sample(self.generator, text, seeds)
+        return Paintings(output.images, output.attention, [self.known(t) for t in texts])
 
 
 def painter_of(generator: nn.Module, encoder: Damsm | CharEncoder | GivenSentences | Painter) -> Painter:

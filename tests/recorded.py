@@ -103,63 +103,75 @@ def small_damsm(**changes: object) -> Damsm:
     return filled(Damsm(config, Vocabulary.build(CAPTIONS)))
 
 
-def family(config: object, B: int = 4) -> Values:
+def family(config: object, B: int = 4, **of_losses: Any) -> Values:
     """Images, losses and gradients of one training step, then images in eval mode.
 
     Beside the B captions there are two that describe none of the pictures, and two pictures are of one class.
     """
-    torch.manual_seed(0)  # for what is shifted
-    module = family_of(config)
-    G, Ds = filled(module.Generator(config)).train(), filled(module.build_discriminators(config)).train()
-    damsm = small_damsm().eval().requires_grad_(False) if getattr(config, "damsm_weight", 0) else None
+    torch.manual_seed(0)  # for what is translated
+    of = family_of(config)
+    losses, module = of.loss(**of_losses), sys.modules[type(config).__module__]
+    networks = of.build(config)
+    G, Ds = filled(networks["generator"]).train(), filled(networks["discriminators"]).train()
+    damsm = small_damsm().eval().requires_grad_(False) if of.needs(config, losses).image_encoder else None
     text, class_ids = texts(B + 2), torch.tensor([3, 1, 3, 2])
     noise, epsilon = numbers(B, config.noise, seed=1), numbers(B, config.condition, seed=2)  # type: ignore[attr-defined]
-    real = tuple(numbers(B, 3, s, s, seed=3) for s in module.resolutions(config))
+    real = tuple(numbers(B, 3, s, s, seed=3) for s in of.resolutions(config))
 
-    painting = G(noise, epsilon, text.rows(0, B))
-    values = {f"image{i}": sampled(image) for i, image in enumerate(painting.images)}
-    values |= {f"attention{i}": sampled(weights) for i, weights in enumerate(painting.attention)}
-    if painting.mean.numel():
-        values |= {"mean": sampled(painting.mean), "log_var": sampled(painting.log_var)}
-    loss, logs = module.discriminator_loss(Ds, real, painting, text.rows(0, B), config, 0)
+    inputs = noise, epsilon, text.rows(0, B)
+    if of.name == "gan_int_cls":
+        inputs = module.interpolated(inputs, losses)
+    output = G(*inputs)
+    values = {f"image{i}": sampled(image) for i, image in enumerate(output.images)}
+    values |= {f"attention{i}": sampled(weights) for i, weights in enumerate(output.attention)}
+    if output.mean.numel():
+        values |= {"mean": sampled(output.mean), "log_var": sampled(output.log_var)}
+    loss, logs = module.discriminator_loss(Ds, real, output, text.rows(0, B), losses, 0)
     loss.backward()
     values |= {f"d/{name}": value.detach().double() for name, value in logs.items()}
     values |= {"d/loss": loss.detach(), "d/gradients": gradients(Ds)}
 
     Ds.requires_grad_(False)
-    loss, logs = module.generator_loss(Ds, painting, text, class_ids, damsm, config)
+    loss, logs = module.generator_loss(Ds, output, text, class_ids, damsm, losses)
     loss.backward()
     values |= {f"g/{name}": value.detach().double() for name, value in logs.items()}
     values |= {"g/loss": loss.detach(), "g/gradients": gradients(G)}
     values |= {f"g/{k}": sampled(v) for k, v in G.state_dict().items() if k.endswith("running_var")}
 
     with torch.no_grad():
-        painting = G.eval()(noise, epsilon, text.rows(0, B))
+        output = G.eval()(noise, epsilon, text.rows(0, B))
         features = Ds.eval()[-1].features(real[-1])
         # StackGAN's discriminators see the mean of the augmentation, the others the sentence
-        condition = painting.mean if "StackGan" in type(config).__name__ else text.sentence[:B]
-        values["eval/logits"] = sampled(Ds[-1].judge_pair(features, condition))
-    return values | {f"eval/image{i}": sampled(image) for i, image in enumerate(painting.images)}
+        condition = output.mean if "StackGan" in type(config).__name__ else text.sentence[:B]
+        values["eval/logits"] = sampled(Ds[-1].conditional_logits(features, condition))
+    return values | {f"eval/image{i}": sampled(image) for i, image in enumerate(output.images)}
 
 
 TINY = {"width": 4, "discriminator_width": 4, "embedding": 16, "noise": 5}
 GAN = TINY | {"condition": 6, "residual_blocks": 1}
-FAMILIES: dict[str, object] = {
-    "attngan": AttnGanConfig(**GAN, stages=2),
-    "attngan, original mask": AttnGanConfig(**GAN, stages=2, mask="original", unconditional=False),
-    "attngan, hinge": AttnGanConfig(
-        **GAN, stages=2, adversarial="hinge", penalty_weight=0.5, discriminator_norm="none", discriminator_cap=16,
-        attend_from=32, first_width=6, shift=0.1,
+FAMILIES: dict[str, tuple[object, dict[str, Any]]] = {
+    "attngan": (AttnGanConfig(**GAN, stages=2), {}),
+    "attngan, original mask": (AttnGanConfig(**GAN, stages=2, mask="original", unconditional=False), {}),
+    "attngan, hinge": (
+        AttnGanConfig(
+            **GAN, stages=2, discriminator_norm="none", discriminator_max_channels=16, first_attention=32, first_width=6
+        ),
+        {"adversarial": "hinge", "penalty_weight": 0.5, "translation": 0.1},
     ),
-    "attngan, projected": AttnGanConfig(**GAN, stages=1, network="squeezenet1_1", mixed=4),
-    "stackgan 1": StackGanConfig(**GAN),
-    "stackgan 2": StackGanConfig(**GAN, stage=2),
-    "stackgan_v2": StackGanV2Config(**GAN, stages=2, colour_weight=50.0, unconditional_weight=0.5),
-    "dfgan": DfGanConfig(**TINY, size=32, damsm_weight=0.5),
-    "dfgan, grown": DfGanConfig(**TINY, size=64, grown_from=32, most=16, penalty_power=3.0, shift=0.1),
-    "gan_int_cls": GanIntClsConfig(**TINY, text_width=6, interpolate=0.5, mismatched=0.25),
-    "projected": ProjectedConfig(
-        **TINY, size=32, network="mobilenet_v2", network_size=64, mixed=4, said=3, damsm_weight=0.5
+    "attngan, projected": (AttnGanConfig(**GAN, stages=1, backbone="squeezenet1_1", mixing_width=4), {}),
+    "stackgan 1": (StackGanConfig(**GAN), {}),
+    "stackgan 2": (StackGanConfig(**GAN, stage=2), {}),
+    "stackgan_v2": (StackGanV2Config(**GAN, stages=2), {"colour_weight": 50.0, "unconditional_weight": 0.5}),
+    "dfgan": (DfGanConfig(**TINY, size=32), {"damsm_weight": 0.5}),
+    "dfgan, grown": (
+        DfGanConfig(**TINY, size=64, grown_from=32, max_multiplier=16), {"penalty_power": 3.0, "translation": 0.1}
+    ),
+    "gan_int_cls": (GanIntClsConfig(**TINY, text_width=6), {"interpolation_weight": 0.5, "mismatched_share": 0.25}),
+    "projected": (
+        ProjectedConfig(
+            **TINY, size=32, backbone="mobilenet_v2", backbone_size=64, mixing_width=4, text_width=3
+        ),
+        {"damsm_weight": 0.5},
     ),
 }  # fmt: skip
 
@@ -294,7 +306,7 @@ def scores() -> Values:
 
 
 CASES: dict[str, Callable[[], Values]] = {
-    **{name: lambda config=config: family(config) for name, config in FAMILIES.items()},
+    **{name: lambda of=of: family(of[0], **of[1]) for name, of in FAMILIES.items()},
     "damsm": damsm,
     "damsm, mean, gru": lambda: damsm(sentence="mean", rnn="gru"),
     "char_cnn_rnn, icml": lambda: char_encoder("icml"),

@@ -9,18 +9,22 @@ from torch import nn
 
 from core.errors import UserError
 from t2i import layers as blocks
+from t2i.augmentation import random_translation
+from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.encoders.damsm import Damsm, DamsmConfig
 from t2i.encoders.lstm import TextFeatures
 from t2i.families.attngan import (
     AttnGanConfig,
-    Discriminator,
+    AttnGanLoss,
     Generator,
     build_discriminators,
     discriminator_loss,
     generator_loss,
     resolutions,
 )
-from t2i.layers import JudgingConv, Painting, UpConv, matching_aware_penalty, shifted
+from t2i.families.base import GeneratorOutput
+from t2i.layers import UnfoldedConv, UpConv
+from t2i.losses import matching_aware_penalty
 from t2i.painter import Painter, painter_of
 from t2i.vocabulary import Vocabulary
 
@@ -60,7 +64,7 @@ def test_a_discriminator_s_wide_convolution_is_a_convolution(
     kernel: int, stride: int, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(blocks, "MANY_WEIGHTS", 1)
-    wide = JudgingConv(3, 5, kernel, stride, 1).double()
+    wide = UnfoldedConv(3, 5, kernel, stride, 1).double()
     plain = nn.Conv2d(3, 5, kernel, stride, 1).double()
     plain.load_state_dict(wide.state_dict())
     x = torch.randn(2, 3, 8, 6, dtype=torch.float64, requires_grad=True)
@@ -83,20 +87,20 @@ def test_the_first_stage_can_be_wider_than_the_others():
 
 
 def test_words_can_be_attended_to_before_the_first_picture():
-    generator = Generator(tiny(attend_from=16))
+    generator = Generator(tiny(first_attention=16))
     text = TextFeatures(torch.randn(2, 3, 16), torch.zeros(2, 3, dtype=torch.bool), torch.randn(2, 16))
     painting = generator(torch.randn(2, 5), torch.randn(2, 6), text)
     assert [image.shape[-1] for image in painting.images] == [64, 128]
     assert [attention.shape[-1] for attention in painting.attention] == [16, 32, 64]
-    with pytest.raises(UserError, match='attend_from="48" is unknown; choose one of 8, 16, 32, 64'):
-        tiny(attend_from=48)
+    with pytest.raises(UserError, match="first_attention=48: one of 8, 16, 32, 64 was expected"):
+        tiny(first_attention=48)
 
 
 def test_shifted_pictures_are_moved_and_keep_their_size():
     torch.manual_seed(0)
     images = torch.arange(16.0).expand(4, 3, 16, 16)
-    moved = shifted(images, 0.25)
-    assert moved.shape == images.shape and shifted(images, 0.0) is images
+    moved = random_translation(images, 0.25)
+    assert moved.shape == images.shape and random_translation(images, 0.0) is images
     steps = moved[:, 0, 8, 8] - images[:, 0, 8, 8]
     assert len(set(steps.tolist())) > 1 and steps.abs().max() <= 4
 
@@ -104,11 +108,11 @@ def test_shifted_pictures_are_moved_and_keep_their_size():
 def test_the_generator_is_told_which_captions_are_wrong():
     """Captions without a picture raise DAMSM's loss and leave the adversarial one as it is."""
     painter, damsm = tiny_painter()
-    config, Ds = tiny(), build_discriminators(tiny())
+    loss_config, Ds = AttnGanLoss(), build_discriminators(tiny())
     all_text = damsm.encode_texts(TEXTS + ["a black bird", "a yellow bird"])
     painting = painter.generator(torch.randn(3, 5), torch.randn(3, 6), all_text.rows(0, 3))
-    _, alone = generator_loss(Ds, painting, all_text.rows(0, 3), torch.arange(3), damsm, config)
-    _, beside = generator_loss(Ds, painting, all_text, torch.arange(3), damsm, config)
+    _, alone = generator_loss(Ds, painting, all_text.rows(0, 3), torch.arange(3), damsm, loss_config)
+    _, beside = generator_loss(Ds, painting, all_text, torch.arange(3), damsm, loss_config)
     assert beside["damsm_sentence"] > alone["damsm_sentence"] and beside["damsm_words"] > alone["damsm_words"]
     torch.testing.assert_close(beside["g"], alone["g"])
 
@@ -124,13 +128,13 @@ def test_generator_has_the_published_size(stages, parameters):
 )
 def test_discriminators_have_the_published_size(resolution, parameters):
     with torch.device("meta"):
-        D = Discriminator(AttnGanConfig(), resolution)
+        D = ConvolutionalDiscriminator(64, 256, resolution)
     assert sum(p.numel() for p in D.parameters()) == parameters
 
 
 def test_a_cap_keeps_the_largest_discriminator_small():
     with torch.device("meta"):
-        D = Discriminator(AttnGanConfig(discriminator_cap=512), 512)
+        (D,) = build_discriminators(AttnGanConfig(stages=4, outputs="last", discriminator_max_channels=512))
         features = D.features(torch.empty(2, 3, 512, 512))
     assert features.shape == (2, 512, 4, 4)
     assert sum(p.numel() for p in D.parameters()) < 30_000_000
@@ -169,7 +173,8 @@ def test_stages_double_and_attention_sums_to_one():
 @pytest.mark.parametrize("adversarial", ["bce", "hinge"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_each_step_moves_its_own_networks(adversarial, norm):
-    config = tiny(adversarial=adversarial, discriminator_norm=norm, penalty_weight=2.0)
+    config = tiny(discriminator_norm=norm)
+    losses = AttnGanLoss(adversarial=adversarial, penalty_weight=2.0)
     painter, damsm = tiny_painter()
     damsm.requires_grad_(False)
     G, Ds = Generator(config), build_discriminators(config)
@@ -177,7 +182,7 @@ def test_each_step_moves_its_own_networks(adversarial, norm):
     real = tuple(torch.rand(3, 3, s, s) * 2 - 1 for s in resolutions(config))
     painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
 
-    loss, logs = discriminator_loss(Ds, real, painting, text, config, step=0)
+    loss, logs = discriminator_loss(Ds, real, painting, text, losses, step=0)
     assert {"d_64", "d_128", "penalty_64", "penalty_128"} == logs.keys()
     loss.backward()
     assert all(p.grad is None for p in G.parameters())
@@ -185,7 +190,7 @@ def test_each_step_moves_its_own_networks(adversarial, norm):
 
     Ds.zero_grad()
     Ds.requires_grad_(False)
-    loss, _ = generator_loss(Ds, painting, text, torch.arange(3), damsm, config)
+    loss, _ = generator_loss(Ds, painting, text, torch.arange(3), damsm, losses)
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in G.parameters())
     assert all(p.grad is None for p in Ds.parameters())
@@ -195,12 +200,13 @@ def test_discriminator_loss_by_hand():
     """With logits that are all zero, cross entropy is log 2 and hinge is 1, whatever the picture."""
     text = TextFeatures(torch.randn(3, 4, 16), torch.zeros(3, 4, dtype=torch.bool), torch.randn(3, 16))
     for adversarial, expected in (("bce", torch.tensor(2.0).log()), ("hinge", torch.tensor(1.0))):
-        config = tiny(stages=1, adversarial=adversarial)
+        config = tiny(stages=1)
+        losses = AttnGanLoss(adversarial=adversarial)
         Ds = build_discriminators(config)
         for head in (Ds[0].unconditional, Ds[0].conditional):
             torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
         images = (torch.rand(3, 3, 64, 64),)
-        loss, _ = discriminator_loss(Ds, images, Painting(images), text, config, 1)
+        loss, _ = discriminator_loss(Ds, images, GeneratorOutput(images), text, losses, 1)
         torch.testing.assert_close(loss, 2 * expected)  # (1 + 1) / 2 + (1 + 1 + 1) / 3
 
 
@@ -211,7 +217,7 @@ def test_penalty_is_the_sixth_power_of_the_gradient():
         def features(self, images):
             return images
 
-        def judge_pair(self, features, sentence):
+        def conditional_logits(self, features, sentence):
             return 3 * features[:, 0, 0, 0] + 4 * sentence[:, 0]
 
     penalty = matching_aware_penalty(Linear(), torch.rand(2, 3, 4, 4), torch.rand(2, 5))  # type: ignore[arg-type]
@@ -239,5 +245,5 @@ def test_a_painter_of_another_size_is_named(tmp_path: Path):
 
 
 def test_an_unknown_option_is_named():
-    with pytest.raises(UserError, match='adversarial="wasserstein" is unknown; choose one of bce, hinge'):
-        tiny(adversarial="wasserstein")
+    with pytest.raises(UserError, match='adversarial="wasserstein": one of bce, hinge was expected'):
+        AttnGanLoss(adversarial="wasserstein")

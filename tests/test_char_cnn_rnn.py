@@ -334,7 +334,7 @@ def test_it_is_told_from_wrong_captions_and_wants_pictures(tiny_world, tmp_path,
     losses = []
     for wrong in (0, 2):
         run = train(
-            monkeypatch, tiny_world, tmp_path, f"wrong{wrong}", f"wrong_captions={wrong}", "run.steps=1"
+            monkeypatch, tiny_world, tmp_path, f"wrong{wrong}", f"hard_negatives={wrong}", "run.steps=1"
         )
         losses.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["loss"])
     assert losses[1] > losses[0] + 1  # two of them for each of 8 right ones, a margin of 1 each, over 64

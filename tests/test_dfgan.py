@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from core.errors import UserError
 from t2i.encoders.damsm import Damsm, DamsmConfig
 from t2i.encoders.lstm import TextEncoder, TextFeatures, pad_captions
+from t2i.families.adversarial import draw_noise
+from t2i.families.base import GeneratorOutput
 from t2i.families.dfgan import (
     DfGanConfig,
+    DfGanLoss,
     DownBlock,
     Fusion,
     Generator,
@@ -23,8 +26,6 @@ from t2i.families.dfgan import (
     resolutions,
 )
 from t2i.interop import names_of, renamed
-from t2i.layers import Painting
-from t2i.painter import draw_noise
 from t2i.vocabulary import Vocabulary
 
 NAMES = names_of(DfGanConfig())
@@ -104,7 +105,7 @@ def test_the_trunk_is_the_originals(dtype: torch.dtype, training: bool):
 def test_the_head_is_the_originals(dtype: torch.dtype, training: bool):
     golden, networks = read("net_c", "netC", dtype)
     features, sentence = golden.input("features"), golden.input("sent")
-    logits = networks["discriminators"].train(training)[0].judge_pair(features, sentence)
+    logits = networks["discriminators"].train(training)[0].conditional_logits(features, sentence)
     scalar = probe([logits])
     scalar.backward()
     values = {"out/out": logits.view(-1, 1, 1, 1), "loss/scalar": scalar}
@@ -122,11 +123,11 @@ def test_the_discriminators_loss_is_the_originals(dtype: torch.dtype):
     of_real, of_fake = Ds[0].features(x), Ds[0].features(painting.images[0])
     seen = {"real": of_real, "fake": of_fake, "mis": of_real.roll(-1, 0)}
     values = {
-        f"out/pred_{name}": Ds[0].judge_pair(features, text.sentence).view(-1, 1, 1, 1)
+        f"out/pred_{name}": Ds[0].conditional_logits(features, text.sentence).view(-1, 1, 1, 1)
         for name, features in seen.items()
     }
 
-    loss, logs = discriminator_loss(Ds, (x,), painting, text, tiny(), step=0)
+    loss, logs = discriminator_loss(Ds, (x,), painting, text, DfGanLoss(), step=0)
     penalty = logs["penalty_64"]
     golden.close("D/out/grad_l2norm", penalty, golden.tensors["D/out/grad_l2norm"].pow(6).mean())
     (2 * penalty).backward(retain_graph=True)
@@ -138,7 +139,7 @@ def test_the_discriminators_loss_is_the_originals(dtype: torch.dtype):
     golden.compare("D/", values, without=(*parts, "out/grad_l2norm"))
     assert all(p.grad is None for p in G.parameters())
 
-    loss, _ = discriminator_loss(Ds, (x,), painting, text, tiny(penalty_every=2), step=1)
+    loss, _ = discriminator_loss(Ds, (x,), painting, text, DfGanLoss(penalty_every=2), step=1)
     real, fake, mis = (golden.tensors[f"D/{name}"] for name in parts)
     golden.close("without the penalty", loss, real + (fake + mis) / 2)
 
@@ -150,7 +151,7 @@ def test_the_generators_loss_is_the_originals(dtype: torch.dtype):
     networks["discriminators"].requires_grad_(False)
     painting = networks["generator"](noise, noise[:, :0], heard(sentence))
     loss, _ = generator_loss(
-        networks["discriminators"], painting, heard(sentence), torch.arange(3), None, tiny()
+        networks["discriminators"], painting, heard(sentence), torch.arange(3), None, DfGanLoss()
     )
     loss.backward()
     values = {"out/fake": painting.images[0], "loss/errG": loss, "gradin/sent": sentence.grad}
@@ -177,7 +178,7 @@ def test_pictures_of_every_size(size):
         painting = Generator(config)(noise, noise[:, :0], text)
         (D,) = build_discriminators(config)
         features = D.features(images)
-        logits = D.judge_pair(features, text.sentence)
+        logits = D.conditional_logits(features, text.sentence)
     assert [image.shape[-1] for image in painting.images] == resolutions(config) == [size]
     assert painting.attention == () and painting.mean.shape == painting.log_var.shape == (2, 0)
     assert features.shape == (2, 16, 4, 4) and logits.shape == (2,)
@@ -242,26 +243,26 @@ def test_single_precision_paints_the_same_picture():
 
 def test_the_loss_by_hand():
     """With logits that are all zero every hinge is 1; the generator's loss is 0."""
-    config = tiny(penalty_weight=0.0)
+    config, losses = tiny(), DfGanLoss(penalty_weight=0.0)
     Ds = build_discriminators(config)
     nn.init.zeros_(Ds[0].conditional.weight)
     noise, images, text = random_batch(config)
     painting = Generator(config)(noise, noise[:, :0], text)
-    loss, logs = discriminator_loss(Ds, (images,), painting, text, config, 0)
+    loss, logs = discriminator_loss(Ds, (images,), painting, text, losses, 0)
     torch.testing.assert_close(loss, torch.tensor(2.0))  # 1 + (1 + 1) / 2
     assert logs.keys() == {"d_64"}
-    assert generator_loss(Ds, painting, text, torch.arange(3), None, config)[0] == 0
+    assert generator_loss(Ds, painting, text, torch.arange(3), None, losses)[0] == 0
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_each_step_moves_its_own_network(precision):
-    config = tiny(shift=0.1)
+    config, losses = tiny(), DfGanLoss(translation=0.1)
     networks = lively(both_networks(config))
     G, Ds = networks["generator"], networks["discriminators"]
     noise, images, text = random_batch(config)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         painting = G(noise, noise[:, :0], text)
-        loss, logs = discriminator_loss(Ds, (images,), painting, text, config, step=0)
+        loss, logs = discriminator_loss(Ds, (images,), painting, text, losses, step=0)
     assert loss.dtype == painting.images[0].dtype == torch.float32
     assert logs.keys() == {"d_64", "penalty_64"}
     loss.backward()
@@ -272,7 +273,7 @@ def test_each_step_moves_its_own_network(precision):
     Ds.zero_grad()
     Ds.requires_grad_(False)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        loss, logs = generator_loss(Ds, painting, text, torch.arange(3), None, config)
+        loss, logs = generator_loss(Ds, painting, text, torch.arange(3), None, losses)
     assert logs.keys() == {"g"}
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in G.parameters())
@@ -280,14 +281,14 @@ def test_each_step_moves_its_own_network(precision):
 
 
 def test_the_penalty_reaches_every_weight_that_shapes_the_answer():
-    config = tiny(penalty_every=3)
+    config, losses = tiny(), DfGanLoss(penalty_every=3)
     (D,) = Ds = lively(build_discriminators(config))
     _, images, text = random_batch(config)
-    _, logs = discriminator_loss(Ds, (images,), Painting((images,)), text, config, step=3)
+    _, logs = discriminator_loss(Ds, (images,), GeneratorOutput((images,)), text, losses, step=3)
     logs["penalty_64"].backward()
     for p in (D.from_image.weight, D.joint.weight, D.conditional.weight, D.blocks[0].scale):
         assert p.grad.any() and p.grad.isfinite().all()
-    _, logs = discriminator_loss(Ds, (images,), Painting((images,)), text, config, step=4)
+    _, logs = discriminator_loss(Ds, (images,), GeneratorOutput((images,)), text, losses, step=4)
     assert logs.keys() == {"d_64"}
 
 
@@ -295,18 +296,20 @@ def test_the_penaltys_power_can_be_chosen():
     (D,) = Ds = lively(build_discriminators(tiny()))
     _, images, text = random_batch(tiny(), 2)
     images, sentence = images.requires_grad_(), text.sentence.requires_grad_()
-    gradients = torch.autograd.grad(D.judge_pair(D.features(images), sentence).sum(), (images, sentence))
+    gradients = torch.autograd.grad(
+        D.conditional_logits(D.features(images), sentence).sum(), (images, sentence)
+    )
     norm = sum(g.flatten(1).square().sum(1) for g in gradients).sqrt()
     for power in (2.0, 3.0, 6.0):
-        config = tiny(penalty_power=power)
-        _, logs = discriminator_loss(Ds, (images,), Painting((images,)), text, config, 0)
+        losses = DfGanLoss(penalty_power=power)
+        _, logs = discriminator_loss(Ds, (images,), GeneratorOutput((images,)), text, losses, 0)
         torch.testing.assert_close(logs["penalty_64"], norm.pow(power).mean())
 
 
 def test_damsm_can_be_added_and_hears_captions_without_a_picture():
     torch.manual_seed(0)
     texts = ["a red bird", "this bird has black wings", "a small blue bird"]
-    config = tiny(damsm_weight=2.0)
+    config, losses = tiny(), DfGanLoss(damsm_weight=2.0)
     damsm_config = DamsmConfig(embedding=16, word_width=8, image_width=8, image_size=32)
     damsm = Damsm(damsm_config, Vocabulary.build(texts)).eval().requires_grad_(False)
     Ds, G = build_discriminators(config), Generator(config)
@@ -314,8 +317,8 @@ def test_damsm_can_be_added_and_hears_captions_without_a_picture():
     text = all_text.rows(0, 3)
     noise = torch.randn(3, 6)
     painting = G(noise, noise[:, :0], text)
-    _, alone = generator_loss(Ds, painting, text, torch.arange(3), damsm, config)
-    loss, beside = generator_loss(Ds, painting, all_text, torch.arange(3), damsm, config)
+    _, alone = generator_loss(Ds, painting, text, torch.arange(3), damsm, losses)
+    loss, beside = generator_loss(Ds, painting, all_text, torch.arange(3), damsm, losses)
     assert torch.equal(alone["g"], beside["g"]) and beside["damsm_words"] > alone["damsm_words"]
     torch.testing.assert_close(loss, beside["g"] + 2 * (beside["damsm_words"] + beside["damsm_sentence"]))
 
@@ -326,17 +329,17 @@ def test_damsm_can_be_added_and_hears_captions_without_a_picture():
 def test_a_configuration_survives_its_dictionary_and_the_command_line():
     from omegaconf import OmegaConf
 
-    config = tiny(penalty_every=4)
+    config = tiny(max_multiplier=4)
     assert DfGanConfig(**asdict(config)) == config
-    merged = OmegaConf.merge(OmegaConf.structured(DfGanConfig), {"size": 64, "penalty_power": 2})
-    assert OmegaConf.to_object(merged) == DfGanConfig(size=64, penalty_power=2.0)
+    merged = OmegaConf.merge(OmegaConf.structured(DfGanConfig), {"size": 64, "width": 2})
+    assert OmegaConf.to_object(merged) == DfGanConfig(size=64, width=2)
     assert draw_noise([1, 2], config)[1].shape == (2, config.condition) == (2, 0)
 
 
 def test_a_larger_picture_may_take_the_widths_of_a_smaller_one_and_one_block_more():
     small, large = (
         {key: value.shape for key, value in Generator(tiny(**sizes)).state_dict().items()}
-        for sizes in ({"size": 64, "width": 4}, {"size": 128, "width": 2, "most": 16})
+        for sizes in ({"size": 64, "width": 4}, {"size": 128, "width": 2, "max_multiplier": 16})
     )
     shared = {key: shape for key, shape in small.items() if not key.startswith("to_image")}
     assert shared.items() <= large.items()
@@ -344,16 +347,19 @@ def test_a_larger_picture_may_take_the_widths_of_a_smaller_one_and_one_block_mor
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    "make, message",
     [
-        ({"size": 100}, 'size="100" is unknown; choose one of 32, 64, 128, 256, 512'),
-        ({"width": 0}, "width=0 is too small; give 1 or more"),
-        ({"penalty_every": 0}, "penalty_every=0 is too small; give 1 or more"),
-        ({"penalty_power": 1.0}, "penalty_power=1.0 is too small; give 2 or more"),
-        ({"damsm_weight": -1.0}, "damsm_weight=-1.0 is too small; give 0 or more"),
+        (lambda: tiny(size=100), "size=100: one of 32, 64, 128, 256, 512 was expected"),
+        (lambda: tiny(width=0), "width=0: a whole number from 1 to 1024 was expected"),
+        (
+            lambda: DfGanLoss(penalty_every=0),
+            "penalty_every=0: a whole number from 1 to 1000000 was expected",
+        ),
+        (lambda: DfGanLoss(penalty_power=1.0), "penalty_power=1.0: a number from 2 to 20 was expected"),
+        (lambda: DfGanLoss(damsm_weight=-1.0), "damsm_weight=-1.0: a number from 0 to 1000000 was expected"),
     ],
 )
-def test_a_setting_that_cannot_be_is_named_in_one_line(change, message):
+def test_a_setting_that_cannot_be_is_named_in_one_line(make, message):
     with pytest.raises(UserError) as raised:
-        tiny(**change)
+        make()
     assert str(raised.value) == message

@@ -56,7 +56,8 @@ def test_a_generator_and_its_discriminators_have_the_published_size(name: str):
     family = family_of(config.gan)
     generator, discriminators = GANS[name]
     with torch.device("meta"):
-        G, Ds = family.Generator(config.gan), family.build_discriminators(config.gan)
+        networks = family.build(family.split(config.gan)[0])
+    G, Ds = networks["generator"], networks["discriminators"]
     assert size(G) == generator
     if discriminators is None:
         assert max(map(size, Ds)) < 30_000_000

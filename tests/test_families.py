@@ -17,9 +17,10 @@ from evaluation import command as evaluate
 from pipeline import load_painter
 from t2i.encoders.char_cnn_rnn import CharEncoder, CharEncoderConfig
 from t2i.encoders.registry import load_encoder
-from t2i.families.registry import FAMILIES, build_config, family_name, family_of
+from t2i.families.registry import FAMILIES, SETTINGS, build_config, family_of
 from t2i.painter import Painter, painter_of
 from training import gan as train_gan
+from training.warm_start import start_from
 from vision.backbones import Trunk
 
 SMALL = {
@@ -28,7 +29,7 @@ SMALL = {
     "stackgan_v2": ["gan.stages=2", "gan.width=4", "gan.discriminator_width=4"],
     "gan_int_cls": ["gan.width=4", "gan.discriminator_width=4"],
     "dfgan": ["gan.size=64", "gan.width=4", "gan.discriminator_width=4"],
-    "projected": ["gan.width=4", "gan.discriminator_width=4", "gan.mixed=4"],
+    "projected": ["gan.width=4", "gan.discriminator_width=4", "gan.mixing_width=4"],
 }
 
 
@@ -39,7 +40,7 @@ def train(
         from torchvision.models import mobilenet_v2
 
         torch.save(mobilenet_v2(weights=None).state_dict(), runs / "network.pth")
-    network = [f"network={runs / 'network.pth'}"] if family == "projected" else []
+    network = [f"backbone_weights={runs / 'network.pth'}"] if family == "projected" else []
     words = [
         *network,
         f"gan={family}", *SMALL[family], f"encoder={encoder}", "batch=4", "run.steps=2", "run.sample_every=2",
@@ -54,7 +55,7 @@ def train(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_trains_is_saved_and_paints(family, tiny_world, tmp_path, monkeypatch):
     painter = train(monkeypatch, tiny_world, tmp_path, family, tiny_world / "damsm")
-    assert family_name(painter.config) == family
+    assert family_of(painter.config).name == family
     painting = painter.paint(["a red bird", "a bird with black wings"], [1, 2])
     assert [image.shape for image in painting.images] == [(2, 3, side, side) for side in painter.resolutions]
     again = painter.paint(["a bird with black wings"], [2])
@@ -74,28 +75,29 @@ def test_a_family_trains_is_saved_and_paints(family, tiny_world, tmp_path, monke
 def test_a_training_starts_from_a_painter(tiny_world, tmp_path, capsys):
     """Of the same sizes, with the discriminators beside it; another encoder or size is refused."""
     torch.manual_seed(0)
-    G = train_gan.FAMILIES["dfgan"](size=64, width=4, discriminator_width=4, embedding=16)
+    G = FAMILIES["dfgan"].config(size=64, width=4, discriminator_width=4, embedding=16)
     family = family_of(G)
-    first, second = (
-        torch.nn.ModuleList([family.Generator(G), family.build_discriminators(G)]) for _ in range(2)
-    )
+    first, second = (family.build(G) for _ in range(2))
     encoder = load_encoder(tiny_world / "damsm")
-    painter_of(first[0], encoder).save(tmp_path / "painter", "# card", {"encoder": "abc"}, half=False)
-    save_discriminators(tmp_path / "painter", first[1].state_dict())
-    train_gan.start_from(str(tmp_path / "painter"), *second, "abc")
-    for a, b in zip(first.parameters(), second.parameters(), strict=True):
-        assert torch.equal(a, b)
-    wider = train_gan.FAMILIES["dfgan"](size=64, width=4, discriminator_width=8, embedding=16)
-    others = family.build_discriminators(wider)
+    painter_of(first["generator"], encoder).save(
+        tmp_path / "painter", "# card", {"encoder": "abc"}, half=False
+    )
+    save_discriminators(tmp_path / "painter", first["discriminators"].state_dict())
+    start_from(str(tmp_path / "painter"), second, "abc")
+    for name in first:
+        for a, b in zip(first[name].parameters(), second[name].parameters(), strict=True):
+            assert torch.equal(a, b)
+    wider = FAMILIES["dfgan"].config(size=64, width=4, discriminator_width=8, embedding=16)
+    others = family.build(wider)["discriminators"]
     as_begun = others[0].from_image.weight.clone()
-    train_gan.start_from(str(tmp_path / "painter"), second[0], others, "abc")
+    start_from(str(tmp_path / "painter"), {**second, "discriminators": others}, "abc")
     assert torch.equal(as_begun, others[0].from_image.weight)
     assert capsys.readouterr().out.splitlines()[-1].endswith("its discriminators begin anew")
     with pytest.raises(UserError, match="was trained with another text encoder"):
-        train_gan.start_from(str(tmp_path / "painter"), *second, "another")
+        start_from(str(tmp_path / "painter"), second, "another")
     G.width = 8
     with pytest.raises(UserError, match=r"generator\.\S+ has shape .* was expected; choose the same sizes"):
-        train_gan.start_from(str(tmp_path / "painter"), family.Generator(G), second[1], "abc")
+        start_from(str(tmp_path / "painter"), family.build(G), "abc")
 
 
 def test_what_a_training_started_from_is_known_when_it_goes_on(tiny_world, tmp_path, monkeypatch):
@@ -148,12 +150,13 @@ def test_a_training_goes_on_from_a_painter_alone(tiny_world, tmp_path, monkeypat
 def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):
     """At first it paints what that one does, enlarged, and is judged as that one was."""
     torch.manual_seed(0)
-    of_projected = partial(train_gan.FAMILIES["projected"], discriminator_width=4, mixed=2, embedding=16)
-    small, large = of_projected(size=32, width=4), of_projected(size=128, width=1, most=32, grown_from=32)
-    family = family_of(small)
-    first, second = (
-        torch.nn.ModuleList([family.Generator(G), family.build_discriminators(G)]) for G in (small, large)
+    of_projected = partial(FAMILIES["projected"].config, discriminator_width=4, mixing_width=2, embedding=16)
+    small, large = (
+        of_projected(size=32, width=4),
+        of_projected(size=128, width=1, max_multiplier=32, grown_from=32),
     )
+    family = family_of(small)
+    first, second = (family.build(G) for G in (small, large))
     encoder = load_encoder(tiny_world / "damsm")
     training = {
         "encoder": "abc",
@@ -162,20 +165,21 @@ def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):
         "hours": 1.0,
         "before": {"pictures": 7, "hours": 0.5},
     }
-    painter_of(first[0], encoder).save(tmp_path / "painter", "# card", training, half=False)
-    save_discriminators(tmp_path / "painter", first[1].state_dict())
-    before = train_gan.start_from(str(tmp_path / "painter"), *second, "abc")
+    painter_of(first["generator"], encoder).save(tmp_path / "painter", "# card", training, half=False)
+    save_discriminators(tmp_path / "painter", first["discriminators"].state_dict())
+    before = start_from(str(tmp_path / "painter"), second, "abc")
     assert (before["pictures"], before["hours"]) == (90 + 7, 1.5)
-    for a, b in zip(first[1].parameters(), second[1].parameters(), strict=True):
+    for a, b in zip(first["discriminators"].parameters(), second["discriminators"].parameters(), strict=True):
         assert torch.equal(a, b)
     small_picture, after = (
-        painter_of(G, encoder).paint(["a red bird"], [1]).images[-1] for G in (first[0], second[0])
+        painter_of(G, encoder).paint(["a red bird"], [1]).images[-1]
+        for G in (first["generator"], second["generator"])
     )
     enlarged = torch.nn.functional.interpolate(small_picture.atanh(), (128, 128), mode="bilinear").tanh()
     torch.testing.assert_close(after, enlarged, rtol=0, atol=1e-4)
 
-    torch.nn.init.normal_(second[0].to_detail.weight, std=0.1)
-    changed = painter_of(second[0], encoder).paint(["a red bird"], [1]).images[-1]
+    torch.nn.init.normal_(second["generator"].to_detail.weight, std=0.1)
+    changed = painter_of(second["generator"], encoder).paint(["a red bird"], [1]).images[-1]
     assert (changed - after).abs().mean() > 1e-3
     with pytest.raises(
         UserError, match=r"grown_from=64 must be a side below size=64: 0 for none, or one of 32$"
@@ -249,22 +253,28 @@ def test_a_family_paints_given_captions(tiny_world, tmp_path, monkeypatch, capsy
     assert "\n" not in str(error.value)
 
 
-def test_a_family_is_the_file_of_its_configuration():
-    for name, kind in FAMILIES.items():
+def test_a_family_is_registered_by_its_name():
+    for name, family in FAMILIES.items():
         config = build_config(name, {})
-        assert type(config) is kind and family_of(config).__name__ == f"t2i.families.{name}"
-        for export in (
-            "Generator",
-            "resolutions",
-            "build_discriminators",
-            "discriminator_loss",
-            "generator_loss",
-        ):
-            assert hasattr(family_of(config), export), (name, export)
+        assert family.name == name and type(config) is family.config and family_of(config) is family
+        assert family_of(SETTINGS[name]()) is family and "generator" in family.networks
+        assert family.split(SETTINGS[name](embedding=17))[0] == family.config(embedding=17)
+        assert {phase.network for phase in family.phases} <= family.networks.keys()
     with pytest.raises(
         UserError, match=r'family "dfgun" is unknown \(did you mean "dfgan"\?\); there are attngan'
     ):
         build_config("dfgun", {})
+
+
+def test_a_model_of_an_earlier_release_is_read(root):
+    """Its losses' settings are dropped and its keys renamed; a key that nobody has known is an error."""
+    stored = json.loads((root / "weights" / "real-projected" / "config.json").read_text())["config"]
+    assert {"damsm_weight", "shift", "cut", "most", "said", "network"} <= stored["generator"].keys()
+    config = build_config(stored["family"], stored["generator"])
+    assert (config.max_multiplier, config.text_width, config.backbone) == (16, 64, "mobilenet_v2")
+    assert build_config("stackgan_v2", {"unconditional_weight": 0.0}).unconditional is False
+    with pytest.raises(UserError, match=r'config.json: unknown key "widht" \(did you mean "width"\?\)'):
+        build_config("attngan", {"widht": 3}, "config.json")
 
 
 def test_another_model_is_no_encoder(tmp_path):

@@ -10,17 +10,19 @@ from torch import Tensor
 
 from core.errors import UserError
 from t2i.encoders.lstm import TextFeatures
+from t2i.families.adversarial import draw_noise
+from t2i.families.base import GeneratorOutput
 from t2i.families.gan_int_cls import (
     GanIntClsConfig,
+    GanIntClsLoss,
     Generator,
     build_discriminators,
     discriminator_loss,
     generator_loss,
+    interpolated,
     resolutions,
     with_means,
 )
-from t2i.layers import Painting
-from t2i.painter import draw_noise
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +45,10 @@ def pictures(count: int, seed: int = 0) -> tuple[Tensor]:
     return (torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(seed)) * 2 - 1,)
 
 
-def judges(config: GanIntClsConfig) -> torch.nn.ModuleList:
+def lively_discriminators() -> torch.nn.ModuleList:
     """In eval mode, where BatchNorm does not join the pairs of a batch, and with an opinion on each pair: the first
     weights of so narrow a network answer nearly the same to all."""
-    Ds = build_discriminators(config).eval()
+    Ds = build_discriminators(tiny()).eval()
     for parameter in Ds.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return Ds
@@ -54,7 +56,7 @@ def judges(config: GanIntClsConfig) -> torch.nn.ModuleList:
 
 def logit(D, image: Tensor, sentence: Tensor) -> Tensor:
     """Of one pair by itself: (3, 64, 64), (E,) -> (1,)."""
-    return D.judge_pair(D.features(image[None]), sentence[None])
+    return D.conditional_logits(D.features(image[None]), sentence[None])
 
 
 def test_the_networks_have_the_published_size():
@@ -124,13 +126,13 @@ def test_both_networks_are_the_layers_of_the_authors_script():
     x = torch.cat([features, code[:, :, None, None].expand(-1, -1, 4, 4)], 1)
     logits = plain.conv(F.leaky_relu(plain.norm(plain.conv(x)), 0.2)).flatten()
     assert not plain.left and logits.std() > 0.1
-    torch.testing.assert_close(networks[1].judge_pair(features, text.sentence), logits, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(networks[1].conditional_logits(features, text.sentence), logits, rtol=1e-9, atol=1e-9)
 
 
 def test_shapes_and_the_contract_of_a_family():
     config = tiny()
     assert resolutions(config) == [64]
-    noise, epsilon = draw_noise([1, 2, 3], config)  # type: ignore[arg-type]
+    noise, epsilon = draw_noise([1, 2, 3], config)
     assert noise.shape == (3, 5) and epsilon.shape == (3, 0)
     painting = Generator(config).eval()(noise, epsilon, sentences(3))
     [images] = painting.images
@@ -138,7 +140,9 @@ def test_shapes_and_the_contract_of_a_family():
     assert painting.attention == () and painting.mean.shape == painting.log_var.shape == (3, 0)
     [D] = build_discriminators(config)
     features = D.features(images)
-    assert features.shape == (3, 32, 4, 4) and D.judge_pair(features, sentences(3).sentence).shape == (3,)
+    assert features.shape == (3, 32, 4, 4) and D.conditional_logits(
+        features, sentences(3).sentence
+    ).shape == (3,)
     assert GanIntClsConfig(**asdict(config)) == config and "condition" not in asdict(config)
 
 
@@ -157,7 +161,7 @@ def test_a_picture_depends_on_its_own_sentence_and_noise_alone():
             )
     G(torch.randn(32, 5), torch.empty(32, 0), sentences(32, seed=2))
     G.eval()
-    noise, epsilon = draw_noise(range(4), tiny())  # type: ignore[arg-type]
+    noise, epsilon = draw_noise(range(4), tiny())
     [together] = G(noise, epsilon, text).images
     for i in range(4):
         [alone] = G(noise[i : i + 1], epsilon[i : i + 1], text.rows(i, i + 1)).images
@@ -168,18 +172,25 @@ def test_a_picture_depends_on_its_own_sentence_and_noise_alone():
         assert ((other - together).flatten(1).abs().max(1).values > 1e-2).all()
 
 
-def test_training_paints_the_means_after_the_sentences():
-    G = Generator(tiny())
-    noise, epsilon = draw_noise(range(5), tiny())  # type: ignore[arg-type]
-    assert G.train()(noise, epsilon, sentences(5)).images[0].shape == (7, 3, 64, 64)
-    plain = Generator(tiny(interpolate=0.0)).train()
-    assert plain(noise, epsilon, sentences(5)).images[0].shape == (5, 3, 64, 64)
+def test_training_adds_the_means_after_the_sentences():
+    noise, epsilon = draw_noise(range(5), tiny())
+    more_noise, more_epsilon, text = interpolated((noise, epsilon, sentences(5)), GanIntClsLoss())
+    assert torch.equal(text.sentence, with_means(sentences(5).sentence)) and len(more_epsilon) == 7
+    assert torch.equal(more_noise, torch.cat([noise, noise[:2]]))
+    assert Generator(tiny())(more_noise, more_epsilon, text).images[0].shape == (7, 3, 64, 64)
+    given = noise, epsilon, sentences(5)
+    assert interpolated(given, GanIntClsLoss(interpolation_weight=0.0)) is given
+
+
+def generated(G: Generator, noise: Tensor, text: TextFeatures, losses: GanIntClsLoss) -> GeneratorOutput:
+    """As the generator is run in training."""
+    return G(*interpolated((noise, torch.empty(len(noise), 0), text), losses))
 
 
 @pytest.mark.parametrize("mismatched", [0.0, 0.5, 0.75])
 def test_discriminator_loss_is_the_loop_over_three_kinds_of_pairs(mismatched):
-    config = tiny(mismatched=mismatched)
-    Ds = judges(config)
+    losses = GanIntClsLoss(mismatched_share=mismatched)
+    Ds = lively_discriminators()
     real, fake, text = pictures(4), pictures(6, seed=1), sentences(4).sentence
     expected = torch.zeros(1)
     for i in range(4):
@@ -187,16 +198,16 @@ def test_discriminator_loss_is_the_loop_over_three_kinds_of_pairs(mismatched):
         wrong = torch.log(1 - torch.sigmoid(logit(Ds[0], real[0][i], text[(i + 1) % 4])))
         painted = torch.log(1 - torch.sigmoid(logit(Ds[0], fake[0][i], text[i])))
         expected -= (right + mismatched * wrong + (1 - mismatched) * painted) / 4
-    loss, logs = discriminator_loss(Ds, real, Painting(fake), sentences(4), config, step=0)
+    loss, logs = discriminator_loss(Ds, real, GeneratorOutput(fake), sentences(4), losses, step=0)
     torch.testing.assert_close(loss, expected[0])
     assert logs.keys() == {"d_64"}
 
 
 def test_generator_loss_is_the_loop_over_sentences_and_means():
-    config = tiny(interpolate=0.5)
-    Ds = judges(config)
-    G, text = Generator(config).train(), sentences(7)  # four of pictures, three more that describe none
-    painting = G(torch.randn(4, 5), torch.empty(4, 0), text.rows(0, 4))
+    losses = GanIntClsLoss(interpolation_weight=0.5)
+    Ds = lively_discriminators()
+    G, text = Generator(tiny()).train(), sentences(7)  # four of pictures, three more that describe none
+    painting = generated(G, torch.randn(4, 5), text.rows(0, 4), losses)
     [images], sentence = painting.images, text.sentence
     expected = torch.zeros(1)
     for i in range(4):
@@ -204,7 +215,7 @@ def test_generator_loss_is_the_loop_over_sentences_and_means():
     for i in range(2):
         mean = (sentence[i] + sentence[i + 2]) / 2
         expected -= 0.5 * torch.log(torch.sigmoid(logit(Ds[0], images[4 + i], mean))) / 6
-    loss, logs = generator_loss(Ds, painting, text, torch.arange(4), None, config)
+    loss, logs = generator_loss(Ds, painting, text, torch.arange(4), None, losses)
     torch.testing.assert_close(loss, expected[0])
     torch.testing.assert_close(loss, (4 * logs["g"] + 2 * 0.5 * logs["g_means"]) / 6)
 
@@ -213,8 +224,8 @@ def test_a_generator_in_eval_mode_is_judged_by_its_sentences():
     config, text = tiny(), sentences(4)
     Ds, G = build_discriminators(config).eval(), Generator(config).eval()
     painting = G(torch.randn(4, 5), torch.empty(4, 0), text)
-    loss, logs = generator_loss(Ds, painting, text, torch.arange(4), None, config)
-    logits = Ds[0].judge_pair(Ds[0].features(painting.images[0]), text.sentence)
+    loss, logs = generator_loss(Ds, painting, text, torch.arange(4), None, GanIntClsLoss())
+    logits = Ds[0].conditional_logits(Ds[0].features(painting.images[0]), text.sentence)
     torch.testing.assert_close(loss, F.binary_cross_entropy_with_logits(logits, torch.ones(4)))
     assert logs.keys() == {"g"}
 
@@ -225,9 +236,10 @@ def test_interpolated_sentences_reach_the_generators_gradient():
     first, gradients = Generator(tiny()), []
     for weight in (1.0, 2.0):
         G = copy.deepcopy(first)
-        painting = G(noise, torch.empty(4, 0), text)
+        losses = GanIntClsLoss(interpolation_weight=weight)
+        painting = generated(G, noise, text, losses)
         painting.images[0].retain_grad()
-        loss, _ = generator_loss(Ds, painting, text, torch.arange(4), None, tiny(interpolate=weight))
+        loss, _ = generator_loss(Ds, painting, text, torch.arange(4), None, losses)
         loss.backward()
         gradients.append((painting.images[0].grad, G.read[0].weight.grad))
     (of_images, of_weights), (of_images_2, of_weights_2) = gradients
@@ -238,17 +250,17 @@ def test_interpolated_sentences_reach_the_generators_gradient():
 
 
 def test_each_step_moves_its_own_network():
-    config, text = tiny(), sentences(4)
-    G, Ds = Generator(config), build_discriminators(config)
-    painting = G(torch.randn(4, 5), torch.empty(4, 0), text)
-    loss, _ = discriminator_loss(Ds, pictures(4), painting, text, config, step=0)
+    losses, text = GanIntClsLoss(), sentences(4)
+    G, Ds = Generator(tiny()), build_discriminators(tiny())
+    painting = generated(G, torch.randn(4, 5), text, losses)
+    loss, _ = discriminator_loss(Ds, pictures(4), painting, text, losses, step=0)
     loss.backward()
     assert all(p.grad is None for p in G.parameters())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in Ds.parameters())
 
     Ds.zero_grad()
     Ds.requires_grad_(False)
-    loss, _ = generator_loss(Ds, painting, text, torch.arange(4), None, config)
+    loss, _ = generator_loss(Ds, painting, text, torch.arange(4), None, losses)
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in G.parameters())
     assert all(p.grad is None for p in Ds.parameters())
@@ -263,12 +275,12 @@ def test_a_forward_pass_draws_nothing():
 
 
 def test_losses_under_bfloat16_are_float32_and_near():
-    config, text = tiny(), sentences(4)
-    G, Ds = Generator(config), build_discriminators(config)
+    config, text = GanIntClsLoss(), sentences(4)
+    G, Ds = Generator(tiny()), build_discriminators(tiny())
     noise, losses = torch.randn(4, 5), []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            painting = G(noise, torch.empty(4, 0), text)
+            painting = generated(G, noise, text, config)
             d_loss, _ = discriminator_loss(Ds, pictures(4), painting, text, config, 0)
             g_loss, _ = generator_loss(Ds, painting, text, torch.arange(4), None, config)
         losses.append(torch.stack([d_loss, g_loss]))
@@ -284,14 +296,20 @@ def test_a_config_passes_through_omegaconf():
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    "make, message",
     [
-        ({"width": 0}, "width=0 is too small; it must be at least 1"),
-        ({"interpolate": -0.5}, "interpolate=-0.5 is negative; a weight must be at least 0"),
-        ({"mismatched": 1.0}, "mismatched=1.0 is no share; it must be at least 0 and below 1"),
+        (lambda: tiny(width=0), "width=0: a whole number from 1 to 1024 was expected"),
+        (
+            lambda: GanIntClsLoss(interpolation_weight=-0.5),
+            "interpolation_weight=-0.5: a number from 0 to 1000000 was expected",
+        ),
+        (
+            lambda: GanIntClsLoss(mismatched_share=1.0),
+            "mismatched_share=1.0: a number from 0 to 0.99 was expected",
+        ),
     ],
 )
-def test_impossible_settings_are_named(changes, message):
+def test_impossible_settings_are_named(make, message):
     with pytest.raises(UserError) as caught:
-        tiny(**changes)
+        make()
     assert str(caught.value) == message

@@ -23,13 +23,14 @@ from t2i.encoders.damsm import (
 from t2i.encoders.image import InceptionImageEncoder, load_inception
 from t2i.encoders.lstm import TextEncoder, TextFeatures
 from t2i.families import attngan
-from t2i.families.attngan import AttnGanConfig, Generator, build_discriminators
+from t2i.families.attngan import AttnGanConfig, AttnGanLoss, Generator, build_discriminators
+from t2i.families.base import GeneratorOutput
 from t2i.families.dfgan import DfGanConfig
 from t2i.families.registry import family_of
 from t2i.families.stackgan import StackGanConfig
 from t2i.families.stackgan_v2 import StackGanV2Config
 from t2i.interop import encoder_names, names_of, networks_of, renamed
-from t2i.layers import Painting, kl_divergence
+from t2i.losses import kl_divergence
 from t2i.painter import Painter
 from t2i.vocabulary import Vocabulary
 
@@ -140,7 +141,7 @@ def test_image_head(dtype: torch.dtype):
 def test_generators(name: str, mode: str, dtype: torch.dtype):
     golden = Golden(name, dtype)
     mask = "own" if golden.sizes["mask"] == "corrected" else "original"
-    config = sizes(golden, mask=mask, paints="last" if "dcgan" in name else "every")
+    config = sizes(golden, mask=mask, outputs="last" if "dcgan" in name else "every")
     model = nn.ModuleDict({"generator": Generator(config)}).train(mode == "train")
     golden.load(model, names_of(config), "netG")
     noise, sentence, words = (golden.input(key) for key in ("z_code", "sent_emb", "word_embs"))
@@ -174,8 +175,8 @@ def test_discriminators(index: int, side: int, mode: str, dtype: torch.dtype):
     features = D.features(x)
     outputs = {
         "features": features,
-        "cond": D.judge_pair(features, sentence).sigmoid(),
-        "uncond": D.judge(features).sigmoid(),
+        "cond": D.conditional_logits(features, sentence).sigmoid(),
+        "uncond": D.unconditional_logits(features).sigmoid(),
     }
     loss = probe(list(outputs.values()))
     loss.backward()
@@ -196,7 +197,7 @@ def test_discriminator_loss(unconditional: bool, dtype: torch.dtype):
     real, fake, sentence = golden.image("real", 64), golden.image("fake", 64), golden.input("conditions")
     text = of_words(sentence[:, :, None], torch.zeros(3, 1, dtype=torch.bool), sentence)
     loss, _ = attngan.discriminator_loss(
-        model["discriminators"], (real,), Painting((fake,)), text, config, step=0
+        model["discriminators"], (real,), GeneratorOutput((fake,)), text, AttnGanLoss(), step=0
     )
     loss.backward()
     values = {"loss/errD": loss, "gradin/conditions": sentence.grad}
@@ -231,11 +232,11 @@ def test_generator_loss(dtype: torch.dtype):
     nothing = torch.zeros(3, 1, dtype=dtype)
     loss, logs = attngan.generator_loss(
         model["discriminators"],
-        Painting(fakes, (), nothing, nothing),
+        GeneratorOutput(fakes, (), nothing, nothing),
         text,
         golden.input("class_ids"),
         damsm,
-        config,
+        AttnGanLoss(),
     )
     loss.backward()
     values = {"loss/errG_total": loss, "loss/w_loss": 5 * logs["damsm_words"]}
@@ -352,7 +353,7 @@ FULL_SIZE = {  # family and networks of checkpoints.json, and ours
         {"netG": "G_NET", "netD0": "D_NET64", "netD1": "D_NET128", "netD2": "D_NET256"},
     ),
     "AttnDCGAN": (
-        AttnGanConfig(paints="last", unconditional=False, residual_blocks=0),
+        AttnGanConfig(outputs="last", unconditional=False, residual_blocks=0),
         {"netG": "G_DCGAN", "netD2": "D_NET256_dcgan"},
     ),
     "AttnGAN, 512 px": (
@@ -376,9 +377,7 @@ def test_every_key_of_the_originals_has_its_place(family: str):
     config, networks = FULL_SIZE[family]
     with torch.device("meta"):
         module = family_of(config)
-        model = nn.ModuleDict(
-            {"generator": module.Generator(config), "discriminators": module.build_discriminators(config)}
-        )
+        model = nn.ModuleDict(module.build(config))
     names = names_of(config)
     ours = networks_of(model.state_dict(), names)
     for network, theirs in networks.items():
@@ -416,7 +415,7 @@ def test_every_key_of_the_original_encoders_has_its_place():
 TINY = dict(width=4, discriminator_width=2, embedding=16, noise=5)
 CONVERTED = {
     "attngan": AttnGanConfig(**TINY, condition=6, residual_blocks=1),
-    "attndcgan": AttnGanConfig(**TINY, condition=6, residual_blocks=0, paints="last", unconditional=False),
+    "attndcgan": AttnGanConfig(**TINY, condition=6, residual_blocks=0, outputs="last", unconditional=False),
     "stackgan 1": StackGanConfig(**TINY, condition=6, residual_blocks=1),
     "stackgan 2": StackGanConfig(**TINY, stage=2, condition=6, residual_blocks=1),
     "stackgan_v2": StackGanV2Config(**TINY, condition=6, residual_blocks=1),
@@ -429,8 +428,7 @@ def write_theirs(folder: Path, config, counters: bool = True) -> list[Path]:
     """Files as the authors' code would have written them, of random networks and a text encoder."""
     torch.manual_seed(0)
     module = family_of(config)
-    parts = {"generator": module.Generator(config), "discriminators": module.build_discriminators(config)}
-    state = nn.ModuleDict(parts).state_dict()
+    state = nn.ModuleDict(module.build(config)).state_dict()
     for key, value in state.items():
         if key.endswith("num_batches_tracked"):
             value.fill_(7)
@@ -539,10 +537,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
 # ---- a trunk from a file ----
 
 
-@pytest.mark.parametrize("change", [{"most": 16}, {"size": 64, "grown_from": 32}])
+@pytest.mark.parametrize("change", [{"max_multiplier": 16}, {"size": 64, "grown_from": 32}])
 def test_what_the_authors_dfgan_has_not_is_not_converted(change):
     with pytest.raises(
-        UserError, match="only a painter with gan.grown_from=0 and gan.most=8 can be converted"
+        UserError, match="only a painter with gan.grown_from=0 and gan.max_multiplier=8 can be converted"
     ):
         names_of(DfGanConfig(**change))
 

@@ -27,8 +27,8 @@ TRAININGS = {
         "gan.adversarial=hinge", "gan.discriminator_norm=none", "gan.penalty_weight=2.0", "batch=4",
     ],
     "train_gan projected": [
-        "gan=projected", "gan.network=squeezenet1_1", "gan.width=4", "gan.discriminator_width=4", "gan.mixed=4",
-        "gan.said=3", "gan.noise=5", "gan.damsm_weight=0.2", "batch=4",
+        "gan=projected", "gan.backbone=squeezenet1_1", "gan.width=4", "gan.discriminator_width=4", "gan.mixing_width=4",
+        "gan.text_width=3", "gan.noise=5", "gan.damsm_weight=0.2", "batch=4",
     ],
     "train_asr": [
         "model.width=16", "model.heads=2", "model.encoder_layers=1", "model.decoder_layers=1",
@@ -41,7 +41,7 @@ def command(root: Path, script: str, world: Path, runs: Path, name: str) -> list
     data = "spoken_captions" if script == "train_asr" else "painted_birds"
     more = [f"encoder={world / 'damsm'}"] if script.startswith("train_gan") else []
     if script.endswith("projected"):
-        more += [f"network={runs / 'squeezenet1_1.pth'}"]
+        more += [f"backbone_weights={runs / 'squeezenet1_1.pth'}"]
         if not (runs / "squeezenet1_1.pth").exists():
             torch.save(squeezenet1_1(weights=None).state_dict(), runs / "squeezenet1_1.pth")
     return [

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 from core.errors import UserError
 from t2i.encoders.lstm import TextFeatures
 from t2i.families import stackgan, stackgan_v2
-from t2i.families.stackgan import StackGanConfig
-from t2i.families.stackgan_v2 import StackGanV2Config
+from t2i.families.base import GeneratorOutput
+from t2i.families.stackgan import StackGanConfig, StackGanLoss
+from t2i.families.stackgan_v2 import StackGanV2Config, StackGanV2Loss
 from t2i.interop import names_of
-from t2i.layers import Painting
 
 TINY = dict(width=4, discriminator_width=2, embedding=16, condition=6, noise=5, residual_blocks=1)
 FAMILIES = {
-    "stage 1": (stackgan, StackGanConfig(stage=1, **TINY)),
-    "stage 2": (stackgan, StackGanConfig(stage=2, **TINY)),
-    "v2": (stackgan_v2, StackGanV2Config(colour_weight=50.0, **TINY)),
+    "stage 1": (stackgan, StackGanConfig(stage=1, **TINY), StackGanLoss()),
+    "stage 2": (stackgan, StackGanConfig(stage=2, **TINY), StackGanLoss()),
+    "v2": (stackgan_v2, StackGanV2Config(**TINY), StackGanV2Loss(colour_weight=50.0)),
 }
 
 
@@ -101,9 +101,9 @@ def test_discriminators_are_the_originals(name: str, side: int, mode: str, dtype
     D = model["discriminators"][i]
     x, code = golden.image("x", side).requires_grad_(), golden.input("c_code")
     features = D.features(x)
-    outputs = {"features": features, "cond": D.judge_pair(features, code).sigmoid()}
+    outputs = {"features": features, "cond": D.conditional_logits(features, code).sigmoid()}
     if D.unconditional is not None:
-        outputs["uncond"] = D.judge(features).sigmoid()
+        outputs["uncond"] = D.unconditional_logits(features).sigmoid()
     scalar = probe([value for key, value in outputs.items() if f"{mode}/out/{key}" in golden.tensors])
     scalar.backward()
     golden.compare(
@@ -126,7 +126,7 @@ def test_stackgan_losses_are_the_originals(stage: int, dtype: torch.dtype):
     text = some_text(3, dtype)
 
     loss, _ = stackgan.discriminator_loss(
-        model["discriminators"], real, Painting(fake, (), mean, log_var), text, config, 0
+        model["discriminators"], real, GeneratorOutput(fake, (), mean, log_var), text, StackGanLoss(), 0
     )
     loss.backward()
     assert mean.grad is None and fake[-1].grad is None
@@ -134,9 +134,9 @@ def test_stackgan_losses_are_the_originals(stage: int, dtype: torch.dtype):
     golden.compare("D/", {"loss/errD": loss}, without=parts)
 
     golden.load(model, names_of(config), "netD")
-    painting = Painting(fake, (), mean, log_var)
+    painting = GeneratorOutput(fake, (), mean, log_var)
     ids = torch.arange(3)
-    loss, logs = stackgan.generator_loss(model["discriminators"], painting, text, ids, None, config)
+    loss, logs = stackgan.generator_loss(model["discriminators"], painting, text, ids, None, StackGanLoss())
     loss.backward()
     values = {"loss/total": loss, "loss/errG": logs["g"], "loss/kl": logs["kl"]}
     values |= {"gradin/fake": fake[-1].grad, "gradin/mu": mean.grad, "gradin/logvar": log_var.grad}
@@ -158,18 +158,18 @@ def test_stackgan_v2_losses_are_the_originals(dtype: torch.dtype):
     for i, side in enumerate(sides):
         load(i)
         features = [Ds[i].features(golden.image(f"{kind}{i}", side)) for kind in ("real", "wrong", "fake")]
-        loss = stackgan_v2.stage_loss(Ds[i], *features, mean.detach(), config)
+        loss = stackgan_v2.stage_loss(Ds[i], *features, mean.detach(), StackGanV2Loss())
         loss.backward()
         golden.compare(f"D{i}/", {"loss/errD": loss})
 
     for weight in (0.0, 50.0):
         for i in range(len(sides)):
             load(i)
-        config.colour_weight = weight
+        losses = StackGanV2Loss(colour_weight=weight)
         fakes = tuple(golden.image(f"fake{i}", side).requires_grad_() for i, side in enumerate(sides))
-        painting = Painting(fakes, (), mean, log_var)
+        painting = GeneratorOutput(fakes, (), mean, log_var)
         mean.grad = log_var.grad = None
-        loss, logs = stackgan_v2.generator_loss(Ds, painting, some_text(3), torch.arange(3), None, config)
+        loss, logs = stackgan_v2.generator_loss(Ds, painting, some_text(3), torch.arange(3), None, losses)
         loss.backward()
         values = {"loss/errG_total": loss, "loss/kl_times_2": 2 * logs["kl"]}
         values |= {"gradin/mu": mean.grad, "gradin/logvar": log_var.grad}
@@ -226,7 +226,7 @@ def test_stackgan_v2_has_the_published_size():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_picture_depends_on_its_own_sentence_and_noise_alone(family):
     torch.manual_seed(0)
-    module, config = FAMILIES[family]
+    module, config, losses = FAMILIES[family]
     G = module.Generator(config).eval()
     noise, epsilon, text = torch.randn(3, 5), torch.randn(3, 6), some_text(3)
     with torch.no_grad():
@@ -243,13 +243,13 @@ def test_a_picture_depends_on_its_own_sentence_and_noise_alone(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_each_step_moves_its_own_networks(family):
-    module, config = FAMILIES[family]
+    module, config, losses = FAMILIES[family]
     G, Ds = module.Generator(config), module.build_discriminators(config)
     text = some_text(3)
     painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
     real = some_real(config, 3)
 
-    loss, logs = module.discriminator_loss(Ds, real, painting, text, config, 0)
+    loss, logs = module.discriminator_loss(Ds, real, painting, text, losses, 0)
     judged = module.resolutions(config)[-len(Ds) :]
     assert logs.keys() == {f"d_{side}" for side in judged}
     loss.backward()
@@ -258,7 +258,7 @@ def test_each_step_moves_its_own_networks(family):
 
     Ds.zero_grad()
     Ds.requires_grad_(False)
-    loss, logs = module.generator_loss(Ds, painting, text, torch.arange(3), None, config)
+    loss, logs = module.generator_loss(Ds, painting, text, torch.arange(3), None, losses)
     assert {"g", "kl"} <= logs.keys()
     loss.backward()
     learning = [p for p in G.parameters() if p.requires_grad]
@@ -268,13 +268,13 @@ def test_each_step_moves_its_own_networks(family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_losses_and_pictures_stay_float32_under_bfloat16(family):
-    module, config = FAMILIES[family]
+    module, config, losses = FAMILIES[family]
     G, Ds, text = module.Generator(config), module.build_discriminators(config), some_text(3)
     real = some_real(config, 3)
     with torch.autocast("cpu", torch.bfloat16):
         painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
-        d_loss, _ = module.discriminator_loss(Ds, real, painting, text, config, 0)
-        g_loss, logs = module.generator_loss(Ds, painting, text, torch.arange(3), None, config)
+        d_loss, _ = module.discriminator_loss(Ds, real, painting, text, losses, 0)
+        g_loss, logs = module.generator_loss(Ds, painting, text, torch.arange(3), None, losses)
     for value in (*painting.images, painting.mean, painting.log_var, d_loss, g_loss, *logs.values()):
         assert value.dtype == torch.float32 and value.isfinite().all()
 
@@ -315,12 +315,12 @@ def test_the_stages_share_their_draw_unless_two_are_given():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_captions_without_a_picture_change_nothing(family):
-    module, config = FAMILIES[family]
+    module, config, losses = FAMILIES[family]
     G, Ds = module.Generator(config), module.build_discriminators(config).eval()
     text = some_text(5)
     painting = G(torch.randn(3, 5), torch.randn(3, 6), text.rows(0, 3))
     alone, beside = (
-        module.generator_loss(Ds, painting, t, torch.arange(3), None, config)[0]
+        module.generator_loss(Ds, painting, t, torch.arange(3), None, losses)[0]
         for t in (text.rows(0, 3), text)
     )
     assert torch.equal(alone, beside)
@@ -330,7 +330,7 @@ def test_captions_without_a_picture_change_nothing(family):
 def test_discriminator_losses_by_hand(family, answers):
     """With logits that are all zero every answer costs log 2: stage 1 counts 1 + (1 + 1) / 2 of them, stage 2
     (1 + 1) / 2 + (1 + 1 + 1) / 3, and v2 six a stage."""
-    module, config = FAMILIES[family]
+    module, config, losses = FAMILIES[family]
     Ds = module.build_discriminators(config)
     for D in Ds:
         for head in (D.conditional, D.unconditional):
@@ -338,19 +338,21 @@ def test_discriminator_losses_by_hand(family, answers):
                 nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
     images = some_real(config, 3)
     condition = torch.randn(3, 6)
-    loss, _ = module.discriminator_loss(Ds, images, Painting(images, (), condition), some_text(3), config, 0)
+    loss, _ = module.discriminator_loss(
+        Ds, images, GeneratorOutput(images, (), condition), some_text(3), losses, 0
+    )
     torch.testing.assert_close(loss, answers * torch.tensor(2.0).log())
 
 
 def test_v2_can_do_without_unconditional_heads():
-    config = StackGanV2Config(stages=1, unconditional_weight=0.0, **TINY)
+    config = StackGanV2Config(stages=1, unconditional=False, **TINY)
     Ds = stackgan_v2.build_discriminators(config)
     assert all(D.unconditional is None for D in Ds)
     nn.init.zeros_(Ds[0].conditional.weight), nn.init.zeros_(Ds[0].conditional.bias)
     images = some_real(config, 3)
     condition = torch.randn(3, 6)
     loss, _ = stackgan_v2.discriminator_loss(
-        Ds, images, Painting(images, (), condition), some_text(3), config, 0
+        Ds, images, GeneratorOutput(images, (), condition), some_text(3), StackGanV2Loss(), 0
     )
     torch.testing.assert_close(loss, 2 * torch.tensor(2.0).log())  # 1 + (1 + 1) / 2
 
@@ -370,10 +372,10 @@ def test_colours_are_compared_with_the_smaller_picture():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: StackGanConfig(stage=3), 'stage="3" is unknown; choose one of 1, 2'),
+        (lambda: StackGanConfig(stage=3), "stage=3: one of 1, 2 was expected"),
         (lambda: StackGanConfig(width=6), "width=6 must be a multiple of 4: Stage II ends with a quarter of it"),
-        (lambda: StackGanConfig(condition=0), "condition=0 must be 1 or more"),
-        (lambda: StackGanV2Config(stages=0), "stages=0 must be 1 or more"),
+        (lambda: StackGanConfig(condition=0), "condition=0: a whole number from 1 to 8192 was expected"),
+        (lambda: StackGanV2Config(stages=0), "stages=0: a whole number from 1 to 5 was expected"),
         (lambda: StackGanV2Config(width=6), "width=6 must be a multiple of 4: every stage after the first halves it"),
     ],
 )  # fmt: skip

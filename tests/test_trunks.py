@@ -10,18 +10,20 @@ import torchvision
 from torch import Tensor
 
 from core.errors import UserError
+from t2i.augmentation import random_cutout
 from t2i.encoders.damsm import Damsm
 from t2i.encoders.image import PretrainedImageEncoder
 from t2i.encoders.lstm import TextFeatures
-from t2i.families.attngan import AttnGanConfig
+from t2i.families import attngan
+from t2i.families.attngan import AttnGanConfig, AttnGanLoss
 from t2i.families.projected import (
     ProjectedConfig,
+    ProjectedLoss,
     build_discriminators,
-    cut_out,
     discriminator_loss,
     generator_loss,
 )
-from t2i.families.registry import family_of
+from t2i.families.registry import SETTINGS, family_of
 from training import encoder as train_encoder
 from training import gan as train_gan
 from vision.backbones import TAPS, Trunk, imagenet_normalised
@@ -61,10 +63,8 @@ def test_a_trunk_names_what_does_not_fit(files: Path, tmp_path: Path):
         Trunk("mobilenet_v2").load(files / "squeezenet1_1.pth")
     with pytest.raises(UserError, match="cannot read the weights .*none.pth"):
         Trunk("mobilenet_v2").load(tmp_path / "none.pth")
-    with pytest.raises(
-        UserError, match='network="vgg" is unknown; choose one of mobilenet_v2, squeezenet1_1'
-    ):
-        ProjectedConfig(network="vgg")
+    with pytest.raises(UserError, match='backbone="vgg": one of mobilenet_v2, squeezenet1_1 was expected'):
+        ProjectedConfig(backbone="vgg")
 
 
 # ---- an image encoder ----
@@ -143,8 +143,8 @@ def small(**changes) -> ProjectedConfig:
         "discriminator_width": 4,
         "embedding": 8,
         "noise": 5,
-        "mixed": 4,
-        "said": 3,
+        "mixing_width": 4,
+        "text_width": 3,
     }
     return ProjectedConfig(**(sizes | changes))
 
@@ -159,14 +159,14 @@ def batch(config: ProjectedConfig, B: int = 3) -> tuple[Tensor, TextFeatures]:
 @networks
 @pytest.mark.parametrize("size", [64, 128])
 def test_every_scale_is_judged(name: str, size: int):
-    config = small(network=name, network_size=size)
+    config = small(backbone=name, backbone_size=size)
     D = build_discriminators(config)[0].eval()  # spectral norm estimates anew at every pass of a training
     images, text = batch(config)
     features = D.features(images)
     assert features.shape == (3, len(TAPS[name]) * config.discriminator_width, 4, 4)
-    logits = D.judge_pair(features, text.sentence)
+    logits = D.conditional_logits(features, text.sentence)
     assert logits.shape == (len(TAPS[name]), 3)
-    rolled = D.judge_pair(features.roll(-1, 0), text.sentence.roll(-1, 0))
+    rolled = D.conditional_logits(features.roll(-1, 0), text.sentence.roll(-1, 0))
     torch.testing.assert_close(rolled, logits.roll(-1, 1))
 
 
@@ -178,55 +178,56 @@ def test_the_look_stays_and_the_generator_learns_from_it():
     Ds, G = build_discriminators(config), Generator(config)
     images, text = batch(config)
     painting = G(torch.randn(3, config.noise), torch.zeros(3, 0), text)
-    loss, logs = discriminator_loss(Ds, (images,), painting, text, config, 0)
+    loss, logs = discriminator_loss(Ds, (images,), painting, text, ProjectedLoss(), 0)
     loss.backward()
     learns = {name.split(".")[1] for name, p in Ds.named_parameters() if p.grad is not None}
     assert learns == {"scales"} and all(p.grad is None for p in G.parameters())
     assert {"d_64", "d_real", "d_fake", "d_wrong"} == set(logs)
-    generator_loss(Ds, painting, text, torch.arange(3), None, config)[0].backward()
+    generator_loss(Ds, painting, text, torch.arange(3), None, ProjectedLoss())[0].backward()
     assert all(p.grad is not None for p in G.project.parameters())
 
 
 def test_a_square_is_cut_out_of_every_picture():
     torch.manual_seed(0)
     images = torch.ones(200, 3, 16, 16)
-    cut = cut_out(images, 0.5)
+    cut = random_cutout(images, 0.5)
     gone = (cut == 0).all(1)
     assert torch.equal(cut == 0, gone[:, None].expand_as(cut))
     counts = gone.flatten(1).sum(1)
     assert counts.max() == 64 and counts.min() >= 16  # a corner may be all that lies inside
     assert (gone.float().mean(0) > 0).all()
-    assert cut_out(images, 0.0) is images
+    assert random_cutout(images, 0.0) is images
 
 
 @pytest.mark.parametrize("adversarial", ["hinge", "bce"])
 def test_attngan_may_be_judged_through_a_network(adversarial: str):
     torch.manual_seed(0)
     of_attngan = partial(AttnGanConfig, stages=2, width=4, discriminator_width=4, embedding=16, noise=6, condition=6,
-                         network="mobilenet_v2", mixed=2, adversarial=adversarial)  # fmt: skip
+                         backbone="mobilenet_v2", mixing_width=2)  # fmt: skip
     config = of_attngan()
     family = family_of(config)
-    Ds, G = family.build_discriminators(config), family.Generator(config)
+    networks, losses = family.build(config), AttnGanLoss(adversarial=adversarial)
+    Ds, G = networks["discriminators"], networks["generator"]
     words = TextFeatures(torch.randn(3, 4, 16), torch.zeros(3, 4, dtype=torch.bool), torch.randn(3, 16))
     painting = G(torch.randn(3, 6), torch.randn(3, 6), words)
     real = tuple(torch.rand(3, 3, side, side) * 2 - 1 for side in (64, 128))
-    family.discriminator_loss(Ds, real, painting, words, config, 0)[0].backward()
+    attngan.discriminator_loss(Ds, real, painting, words, losses, 0)[0].backward()
     assert {name.split(".")[1] for name, p in Ds.named_parameters() if p.grad is not None} == {"scales"}
-    family.generator_loss(Ds, painting, words, torch.arange(3), None, config)[0].backward()
+    attngan.generator_loss(Ds, painting, words, torch.arange(3), None, losses)[0].backward()
     assert all(p.grad is not None for p in G.parameters())
     with pytest.raises(UserError, match="penalty_weight=2 is for the pixels' own discriminators"):
-        of_attngan(penalty_weight=2.0)
+        family.needs(config, AttnGanLoss(penalty_weight=2.0))
 
 
 def test_a_network_belongs_to_the_family_that_looks_through_it():
-    projected = train_gan.TrainGan(gan=small())
+    projected = train_gan.TrainGan(gan=SETTINGS["projected"]())
     encoder = torch.nn.Identity()
     with pytest.raises(
-        UserError, match="gan=projected looks through an ImageNet network: name its file, network="
+        UserError, match="gan=projected sees through an ImageNet network: name its file, backbone_weights="
     ):
         train_gan.check(projected, encoder)
-    other = train_gan.TrainGan(gan=train_gan.FAMILIES["dfgan"](), network="mobilenet_v2.pth")
+    other = train_gan.TrainGan(gan=SETTINGS["dfgan"](), backbone_weights="mobilenet_v2.pth")
     with pytest.raises(
-        UserError, match=r"network=mobilenet_v2.pth is for gan=projected, .*; gan=dfgan looks through none"
+        UserError, match=r"backbone_weights=mobilenet_v2.pth is for .* gan=projected .*; gan=dfgan has none"
     ):
         train_gan.check(other, encoder)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from core.errors import UserError
+from t2i.families.base import GeneratorOutput
 
 
 def join(device: torch.device) -> torch.device:
@@ -180,11 +181,12 @@ def share(module: nn.Module, method: str, parameters: Iterable[Tensor]) -> None:
 
 
 def share_generator(G: nn.Module) -> None:
-    """Each process paints its own rows. Attention, which no loss reads, is left out of what is gathered."""
-    paint = G.forward
+    """Each process computes its own rows. Attention, which no loss reads, is left out of what is gathered."""
+    forward = G.forward
 
     def without_attention(*inputs: Any) -> Any:
-        return paint(*inputs)._replace(attention=())
+        output = forward(*inputs)
+        return output._replace(attention=()) if isinstance(output, GeneratorOutput) else output
 
     G.forward = without_attention  # type: ignore[method-assign]
     share(G, "forward", G.parameters())

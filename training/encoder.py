@@ -40,7 +40,7 @@ class TrainEncoder:
     start: str = ""  # trained encoder to go on from, whose pictures may have been of another side
     batch: int = 48
     each: int = 1  # captions of every picture in a step, all but the first for the sentence loss alone
-    wrong_captions: int = 0  # captions with a wrong colour, for each right one, to be told from it
+    hard_negatives: int = 0  # captions with a wrong colour, for each right one, to be told from it
     lr: float = 2e-3  # of the optimiser and the schedule in METHODS
     clip: float = 0.25  # most norm of the text encoder's gradient, 0 for any
     defaults_with: ClassVar = {"char_cnn_rnn": {"batch": 40, "lr": 7e-4, "clip": 0.0}}  # its authors'
@@ -122,10 +122,10 @@ def train(config: TrainEncoder) -> None:
         )
         captions, again = batch.captions[: config.batch], batch.captions[config.batch :]
         set_rate(optimizer, config.lr * method.rate(step, config.run.steps, classes))
-        wrong = hard_negatives(captions, config.wrong_captions, step, config.run.seed)
+        negatives = hard_negatives(captions, config.hard_negatives, step, config.run.seed)
         with autocast(device, config.run.precision):
             loss, parts = model.loss(
-                batch.images.to(device), captions + wrong, batch.class_ids.to(device), again
+                batch.images.to(device), captions + negatives, batch.class_ids.to(device), again
             )
         optimizer.zero_grad()
         loss.backward()

@@ -1,73 +1,83 @@
-"""Train a generator of pictures from captions, with a trained text encoder, or given features, as its reader.
+"""Train a generator of images from captions, with a trained text encoder, or given features.
 
 With `torchrun --nproc-per-node 2 train_gan.py ...` several processes share every batch and compute what one would.
 """
 
-import copy
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from omegaconf import MISSING
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.files import sha256
-from core.model_folder import load_discriminators, load_model, save_discriminators
+from core.fields import bounded
+from core.fields import check as check_fields
+from core.model_folder import save_discriminators
 from core.model_registry import DAMSM
 from core.precision import autocast
 from core.runtime import seed_step, set_up
 from data.captioned_images import CaptionedImages
 from data.sampling import hard_negatives, image_batch
-from data.sets import ImageData, open_images, terms_of
+from data.sets import ImageData, open_images
 from evaluation.validation import painted_scores
 from pipeline import open_encoder
 from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
 from t2i.encoders.precomputed import GivenSentences
-from t2i.families.projected import load_network
-from t2i.families.registry import FAMILIES, family_name, family_of
+from t2i.families.base import Family, MicroBatch
+from t2i.families.registry import SETTINGS, family_of
 from t2i.painter import Painter, painter_of
 from training import distributed as parallel
+from training.cards import save_snapshot
 from training.config import RunConfig, load_config
-from training.ema import update_ema
+from training.ema import averaged
 from training.run import Run
 from training.schedule import every_epoch, linear_end, set_rate
+from training.warm_start import start_from
+from vision.backbones import Trunk
+
+MANY = 10**9
 
 
 @dataclass
 class TrainGan:
     data: ImageData = field(default_factory=ImageData)
     run: RunConfig = field(default_factory=RunConfig)
-    variants: ClassVar = {"gan": FAMILIES}
-    gan: Any = MISSING  # the configuration of a family: gan=attngan, dfgan, ...
+    variants: ClassVar = {"gan": SETTINGS}
+    gan: Any = MISSING  # the settings of a family: gan=attngan, dfgan, ...
     # model folder of a DAMSM, a char-CNN-RNN or a painter, whose text encoder then reads, or a data root with
     # char-CNN-RNN-embeddings.pickle in train/ and test/
     encoder: str = str(DAMSM)
-    network: str = ""  # file of the ImageNet weights of gan.network, which the discriminators look through
+    backbone_weights: str = (
+        ""  # file of the ImageNet weights of gan.backbone, through which discriminators see
+    )
     start: str = ""  # painter to start from: Stage I for Stage II, a smaller one, or one of the same sizes
-    batch: int = 20
-    accumulate: int = 1  # batches whose gradients make one step
+    batch: int = bounded(20, 1, 65536)
+    accumulate: int = bounded(1, 1, 65536)  # batches whose gradients make one step
     # steps at the beginning in which the discriminators alone learn, for a start without its own
-    discriminators_first: int = 0
-    random_crop: bool = True  # False: the centre of every picture, whose bird is whole and in the middle
-    wrong_captions: int = 0  # captions with a wrong colour, for each right one, that DAMSM must tell from it
-    lr_generator: float = 2e-4
-    lr_discriminator: float = 2e-4
-    halve_every: int = 0  # steps after which both rates are halved, 0 for never
-    decay: float = 0.0  # share of the steps, at the end, over which both rates fall to 0
-    beta1: float = 0.5  # Adam
-    beta2: float = 0.999
-    ema: float = 0.999
+    discriminators_first: int = bounded(0, 0, MANY)
+    random_crop: bool = True  # False: the centre of every image, where the bird is whole and in the middle
+    hard_negatives: int = bounded(
+        0, 0, 64
+    )  # captions with a wrong colour, for each right one, for DAMSM to tell apart
+    lr_generator: float = bounded(2e-4, 0, 1)
+    lr_discriminator: float = bounded(2e-4, 0, 1)
+    halve_every: int = bounded(0, 0, MANY)  # steps after which both rates are halved, 0 for never
+    decay: float = bounded(0.0, 0, 1)  # share of the steps, at the end, over which both rates fall to 0
+    beta1: float = bounded(0.5, 0, 0.99999)  # Adam
+    beta2: float = bounded(0.999, 0, 0.99999)
+    ema: float = bounded(0.999, 0, 0.9999999)  # decay of the generator's average, which is what is saved
     channels_last: bool = False  # memory layout: slower on CPUs, faster on GPUs
     compile: bool = False  # torch.compile the generator and the discriminators' trunks
-    measure_every: int = 0  # steps between measures of painted test captions, 0 for none
-    measure_pictures: int = 500
-    keep_every: int = 0  # steps between painters that are kept in the run's folder, 0 for none
+    measure_every: int = bounded(0, 0, MANY)  # steps between measures of test captions' images, 0 for none
+    measure_pictures: int = bounded(500, 2, 1_000_000)
+    snapshot_every: int = bounded(
+        0, 0, MANY
+    )  # steps between painters that stay in the run's folder, 0 for none
 
 
 def main() -> None:
@@ -76,209 +86,204 @@ def main() -> None:
 
 def train(config: TrainGan) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
+    check_fields(config)
     device = parallel.join(set_up(config.run.threads, config.run.device))
     encoder = open_encoder(config.encoder).to(device)
-    damsm = encoder if isinstance(encoder, Damsm) else None
     config.gan.embedding = encoder.config.embedding
     family = family_of(config.gan)
+    architecture, losses = family.split(config.gan)
     check(config, encoder)
     run = Run(config, config.run, parallel.is_first())
     state = run.restore()
     if run.is_complete(state):
         return
-    sizes = family.resolutions(config.gan)
-    with parallel.first_alone():  # which draws and packs the pictures where that is still to be done
-        train_set, test_set = (open_images(config.data, split, sizes[-1]) for split in ("train", "test"))
+    sides = family.resolutions(architecture)
+    with parallel.first_alone():  # which draws and packs the images where that is still to be done
+        train_set, test_set = (open_images(config.data, split, sides[-1]) for split in ("train", "test"))
 
     torch.manual_seed(config.run.seed)
-    G = family.Generator(config.gan).to(device)
-    Ds = family.build_discriminators(config.gan)
+    networks = family.build(architecture)
     before = state.get("before", {}) if state else {}
     if config.start and not state:
-        before = start_from(config.start, G, Ds, text_checksum(encoder))
-    if config.network:  # of which discriminators to start from hold another copy
-        load_network(Ds, config.network)
-    Ds.to(device)
-    average = copy.deepcopy(G).requires_grad_(False)
-    reader = painter_of(average, encoder)
-    betas = (config.beta1, config.beta2)
-    opt_g = torch.optim.Adam(G.parameters(), lr=config.lr_generator, betas=betas, fused=True)
-    judging = [
-        p for p in Ds.parameters() if p.requires_grad
-    ]  # a pretrained network among them stays as it is
-    opt_d = torch.optim.Adam(judging, lr=config.lr_discriminator, betas=betas, fused=True)
-    kept = {"generator": G, "discriminators": Ds, "average": average, "opt_g": opt_g, "opt_d": opt_d}
+        before = start_from(config.start, networks, text_checksum(encoder))
+    for network in networks.values():
+        load_backbones(
+            network, config.backbone_weights
+        )  # last: discriminators to start from hold another copy
+        network.to(device)
+    average = averaged(networks["generator"], config.ema)
+    reader = painter_of(average.module, encoder)
+    reader.training_info = {"encoder": text_checksum(encoder)}
+    optimizers = build_optimizers(config, family, networks)
+    kept = {"average": average, **networks, **{f"{name} optimizer": o for name, o in optimizers.items()}}
     if state:
         for name, part in kept.items():
             part.load_state_dict(state[name])
-    paint = prepare(config, G, Ds, damsm, sizes)
+    prepare(config, networks, encoder, sides)
+    for birds in (train_set, test_set):
+        leave_out_unknown(birds, reader)
 
     for step in run.steps(state):
         seed_step(config.run.seed, step)
         rate = linear_end(step, config.run.steps, config.decay) * every_epoch(step, config.halve_every, 0.5)
-        set_rate(opt_g, config.lr_generator * rate)
-        set_rate(opt_d, config.lr_discriminator * rate)
-        first = step * config.accumulate
-        parts = [draw(config, train_set, reader, at, sizes) for at in range(first, first + config.accumulate)]
+        for name, optimizer in optimizers.items():
+            set_rate(optimizer, rate * base_rate(config, name))
+        numbers = range(step * config.accumulate, (step + 1) * config.accumulate)
+        batches = [draw(config, train_set, reader, encoder, number, sides) for number in numbers]
+        logs = train_step(config, family, networks, optimizers, batches, losses, step)
+        average.update_parameters(networks["generator"])
 
-        for part in parts:
-            # of several batches the graphs would not fit into memory together: painted once more below
-            with autocast(device, config.run.precision), torch.set_grad_enabled(len(parts) == 1):
-                painting = paint(part.noise, part.epsilon, part.text)
-            with autocast(device, config.run.precision):
-                loss, d_logs = family.discriminator_loss(Ds, part.real, painting, part.text, config.gan, step)
-            (loss / len(parts)).backward()
-        update(opt_d)
-
-        g_logs, generator_learns = {}, step >= config.discriminators_first
-        set_requires_grad(judging, False)  # a third of the step's work, and nobody would use those gradients
-        for part in parts if generator_learns else []:
-            with autocast(device, config.run.precision):
-                if len(parts) > 1:
-                    painting = paint(part.noise, part.epsilon, part.text)
-                loss, g_logs = family.generator_loss(
-                    Ds, painting, part.all_text, part.class_ids, damsm, config.gan
-                )
-            (loss / len(parts)).backward()
-        if generator_learns:
-            update(opt_g)
-        set_requires_grad(judging, True)
-
-        update_ema(average, G, step, config.ema)
-        run.log(step, **g_logs, **d_logs)
+        run.log(step, **logs)
         if parallel.is_first() and run.due(step, config.run.sample_every):
             run.image(step, "grid", sample_grid(reader, test_set))
         if parallel.is_first() and run.due(step, config.measure_every):
             run.record(step, **painted_scores(reader, encoder, test_set, config.measure_pictures))
-        if parallel.is_first() and run.due(step, config.keep_every):
-            folder = run.folder / "kept" / f"{step + 1:06d}"
-            keep(reader, folder, config, sizes, step + 1, run.elapsed, encoder, before)
+        if parallel.is_first() and run.due(step, config.snapshot_every):
+            folder = run.folder / "snapshots" / f"{step + 1:06d}"
+            save_snapshot(reader, folder, config, step + 1, run.elapsed, before)
         if run.save_due(step):
             run.save(step, before=before, **{name: part.state_dict() for name, part in kept.items()})
 
     if parallel.is_first():
-        save_discriminators(run.model_folder, Ds.state_dict())  # for a training that starts from this one
-        keep(reader, run.model_folder, config, sizes, config.run.steps, run.elapsed, encoder, before)
-        print(f"{run.model_folder}: a painter of {sizes[-1]} px pictures")
+        if "discriminators" in networks:  # for a training that starts from this one
+            save_discriminators(run.model_folder, networks["discriminators"].state_dict())
+        save_snapshot(reader, run.model_folder, config, config.run.steps, run.elapsed, before)
+        print(f"{run.model_folder}: a painter of {sides[-1]} px images")
     parallel.leave()
 
 
-def set_requires_grad(parameters: Iterable[nn.Parameter], requires_grad: bool) -> None:
-    for p in parameters:
+def train_step(
+    config: TrainGan,
+    family: Family,
+    networks: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    batches: Sequence[MicroBatch],
+    losses: Any,
+    step: int,
+) -> dict[str, Tensor]:
+    """The phases of the family, one after the other, each over all batches; returns what is logged."""
+    logs: dict[str, Tensor] = {}
+    device = batches[0].class_ids.device
+    for name, loss_of in family.phases:
+        if name == "generator" and step < config.discriminators_first:
+            continue
+        for batch in batches:
+            with autocast(device, config.run.precision):
+                loss, found = loss_of(networks, batch, losses, step)
+            (loss / len(batches)).backward()
+            if len(batches) > 1:  # the graphs of all of them would not fit into memory together
+                batch.cache.clear()
+        update(optimizers[name])
+        logs = found | logs
+        # a third of the step's work, and nobody would use these gradients
+        set_requires_grad(optimizers[name], False)
+    for optimizer in optimizers.values():
+        set_requires_grad(optimizer, True)
+    return logs
+
+
+def build_optimizers(
+    config: TrainGan, family: Family, networks: Mapping[str, nn.Module]
+) -> dict[str, torch.optim.Optimizer]:
+    """Adam for what learns of every network that has a phase; what is frozen from the start stays as it is."""
+    return {
+        phase.network: torch.optim.Adam(
+            [p for p in networks[phase.network].parameters() if p.requires_grad],
+            lr=base_rate(config, phase.network), betas=(config.beta1, config.beta2), fused=True,
+        )
+        for phase in family.phases
+    }  # fmt: skip
+
+
+def base_rate(config: TrainGan, network: str) -> float:
+    return config.lr_generator if network == "generator" else config.lr_discriminator
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> Iterable[nn.Parameter]:
+    return (p for group in optimizer.param_groups for p in group["params"])
+
+
+def set_requires_grad(optimizer: torch.optim.Optimizer, requires_grad: bool) -> None:
+    for p in parameters_of(optimizer):
         p.requires_grad_(requires_grad)
-
-
-def check(config: TrainGan, encoder: nn.Module) -> None:
-    """Raises UserError for what would only fail later."""
-    name = family_name(config.gan)
-    through = getattr(config.gan, "network", "")
-    if config.network and not through:
-        raise UserError(f"network={config.network} is for gan=projected, and for gan=attngan with "
-                        f"gan.network=mobilenet_v2; gan={name} looks through none")  # fmt: skip
-    if through and not config.network:
-        raise UserError(
-            f"gan={name} looks through an ImageNet network: name its file, network={through}.safetensors"
-        )
-    if isinstance(encoder, GivenSentences | Painter):
-        seen = "given features" if isinstance(encoder, GivenSentences) else f"the painter {config.encoder}"
-        if config.measure_every:
-            raise UserError(f"measure_every needs an encoder that sees pictures, {seen} cannot; set it to 0")
-        if isinstance(encoder, Painter) and getattr(config.gan, "damsm_weight", 0) > 0:
-            raise UserError(
-                f"gan.damsm_weight={config.gan.damsm_weight:g} needs an encoder that sees pictures, {seen} cannot; "
-                "set it to 0, or encoder to the DAMSM that guided it"
-            )
-    processes = parallel.processes()
-    if config.batch < 2 and name in ("dfgan", "projected"):
-        raise UserError(
-            f"batch={config.batch}: gan={name} mismatches pictures of one batch; choose 2 or more"
-        )
-    if config.batch % processes:
-        raise UserError(
-            f"batch={config.batch} cannot be shared by {processes} processes; choose a multiple of them"
-        )
-    if processes > 1 and getattr(config.gan, "interpolate", 0) > 0:
-        raise UserError("gan_int_cls paints between the sentences of a batch, which several processes would not share; "
-                        "set gan.interpolate=0, or use one process")  # fmt: skip
-
-
-class Part(NamedTuple):
-    """What a pass learns from. real: (B, 3, s, s) of every size; text: the captions of the pictures, all_text: with the
-    wrong ones after them; class_ids (B,); noise (B, Z), epsilon (B, C)."""
-
-    real: tuple[Tensor, ...]
-    text: TextFeatures
-    all_text: TextFeatures
-    class_ids: Tensor
-    noise: Tensor
-    epsilon: Tensor
-
-
-def draw(config: TrainGan, birds: CaptionedImages, reader: Painter, at: int, sizes: list[int]) -> Part:
-    """The batch number `at`, with noise from the present state of torch's random numbers."""
-    device = next(reader.generator.parameters()).device
-    batch = image_batch(birds, at, config.batch, config.run.seed, random_crop=config.random_crop)
-    images = batch.images.to(device)
-    if config.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
-    wrong = hard_negatives(batch.captions, config.wrong_captions, at, config.run.seed)
-    all_text = reader.encode(batch.captions + wrong)
-    noise = torch.randn(config.batch, config.gan.noise, device=device)
-    epsilon = torch.randn(config.batch, config.gan.condition, device=device)
-    text = all_text.rows(0, config.batch)
-    return Part(pyramid(images, sizes), text, all_text, batch.class_ids.to(device), noise, epsilon)
-
-
-def prepare(config: TrainGan, G: nn.Module, Ds: nn.ModuleList, damsm: Damsm | None, sizes: list[int]) -> Any:
-    """Lay out, share between processes and compile the networks as configured; returns what paints."""
-    if config.channels_last:
-        G.to(memory_format=torch.channels_last)
-        Ds.to(memory_format=torch.channels_last)
-    if parallel.processes() > 1:
-        parallel.share_generator(G)
-        for D, side in zip(Ds, sizes[-len(Ds) :], strict=True):
-            parallel.share_discriminator(D, side)
-        if damsm is not None:
-            parallel.share(damsm.image_encoder, "forward", [])
-    if not config.compile:
-        return G
-    for D in Ds:
-        D.features = torch.compile(D.features)
-    return torch.compile(G)
 
 
 def update(optimizer: torch.optim.Optimizer) -> None:
     """One step down the gradients that were collected."""
-    parallel.combine_gradients(p for group in optimizer.param_groups for p in group["params"])
+    parallel.combine_gradients(parameters_of(optimizer))
     optimizer.step()
     optimizer.zero_grad()
 
 
-def start_from(folder: str, G: nn.Module, Ds: nn.ModuleList, encoder: str) -> dict[str, Any]:
-    """Give the networks a trained painter's weights; what it lacks, such as Stage II, begins anew, and so do
-    discriminators that do not fit.
+def load_backbones(network: nn.Module, path: str) -> None:
+    """Give the pretrained networks within a network the weights of a file, where one is named."""
+    for part in network.modules() if path else ():
+        if isinstance(part, Trunk):
+            part.load(path)
 
-    Returns which painter it is, with all the pictures that it had seen and the hours of its training.
 
-    Raises UserError where a tensor of its generator has no place here, or it listens to another encoder.
-    """
-    files = load_model(folder, Painter.kind)
-    trained_with = files.training.get("encoder", encoder)
-    if trained_with != encoder:
+# ---- what would only fail later ----
+
+
+def check(config: TrainGan, encoder: nn.Module) -> None:
+    """Raises UserError where the family's needs are not met, or the processes cannot share its batches."""
+    family = family_of(config.gan)
+    needs = family.needs(*family.split(config.gan))
+    if config.backbone_weights and not needs.backbone:
         raise UserError(
-            f"{folder} was trained with another text encoder; set encoder to that one (SHA-256 {trained_with[:16]})"
+            f"backbone_weights={config.backbone_weights} is for discriminators that see through an ImageNet network, "
+            f"as gan=projected or gan=attngan gan.backbone=mobilenet_v2; gan={family.name} has none"
         )
-    begun = load_parts(G, files.state, "generator.", folder)
-    beside = load_discriminators(folder)
-    shapes = [{key: value.shape for key, value in state.items()} for state in (beside, Ds.state_dict())]
-    if fit := shapes[0] == shapes[1]:
-        Ds.load_state_dict(beside)
-    new = f", of which {begun} tensors begin anew" if begun else ""
-    print(f"{folder}: started from its generator{new}; its discriminators {'go on' if fit else 'begin anew'}")
-    earlier = files.training.get("before", {})
-    pictures = files.training.get("steps", 0) * files.training.get("batch", 0) + earlier.get("pictures", 0)
-    hours = files.training.get("hours", 0.0) + earlier.get("hours", 0.0)
-    return {"painter": files.checksum, "pictures": pictures, "hours": round(hours, 4)}
+    if needs.backbone and not config.backbone_weights:
+        raise UserError(
+            f"gan={family.name} sees through an ImageNet network: name its file, "
+            f"backbone_weights={needs.backbone}.safetensors"
+        )
+    blind = "given features" if isinstance(encoder, GivenSentences) else f"the encoder {config.encoder}"
+    blind = f"the painter {config.encoder}" if isinstance(encoder, Painter) else blind
+    if config.measure_every and isinstance(encoder, GivenSentences | Painter):
+        raise UserError(f"measure_every needs an encoder that sees pictures, {blind} cannot; set it to 0")
+    if needs.image_encoder and not isinstance(encoder, Damsm):
+        raise UserError(
+            f"gan.{needs.image_encoder} needs an encoder that sees pictures, {blind} cannot; set it to 0, or encoder "
+            "to a DAMSM"
+        )
+    if config.batch < needs.smallest_batch:
+        raise UserError(
+            f"batch={config.batch}: gan={family.name} compares the images and captions of a batch with each other; "
+            f"choose {needs.smallest_batch} or more"
+        )
+    if config.discriminators_first and "discriminators" not in family.networks:
+        raise UserError(
+            f"discriminators_first={config.discriminators_first}: gan={family.name} has none; set it to 0"
+        )
+    processes = parallel.processes()
+    if processes > 1 and config.batch % (multiple := processes * needs.images_a_process):
+        raise UserError(
+            f"batch={config.batch} cannot be shared by {processes} processes; choose a multiple of {multiple}"
+        )
+
+
+def leave_out_unknown(birds: CaptionedImages, reader: Painter) -> None:
+    """Drop captions of which the text encoder knows nothing, and say how many.
+
+    Raises UserError for an image that has no other.
+    """
+    dropped: list[str] = []
+    for i, (name, captions) in enumerate(zip(birds.names, birds.captions, strict=True)):
+        known = [caption for caption in captions if reader.known(caption)]
+        if not known:
+            raise UserError(
+                f"{name} has no caption of which the text encoder knows a word; take it out of the set, or train an "
+                "encoder on it (train_encoder.py)"
+            )
+        if len(known) < len(captions):
+            dropped += [caption for caption in captions if caption not in known]
+            birds.captions[i] = known
+    if dropped and parallel.is_first():
+        print(
+            f'{len(dropped)} captions of which the text encoder knows no word are left out, such as "{dropped[0]}"'
+        )
 
 
 def text_checksum(encoder: Any) -> str:
@@ -286,90 +291,62 @@ def text_checksum(encoder: Any) -> str:
     return encoder.training_info["encoder"] if isinstance(encoder, Painter) else encoder.checksum
 
 
-def load_parts(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> int:
-    """Load what `state` has under `prefix`; returns how many tensors of the module it lacks."""
-    weights = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    own = module.state_dict()
-    for key, value in weights.items():
-        if key not in own or own[key].shape != value.shape:
-            expected = (
-                f"{tuple(own[key].shape)} was expected" if key in own else "which this network does not have"
-            )
-            raise UserError(
-                f"{source}: {prefix}{key} has shape {tuple(value.shape)}, {expected}; choose the same sizes "
-                "(to grow: gan.grown_from its side, half its width and twice its gan.most for every doubling)"
-            )
-    module.load_state_dict(weights, strict=False)
-    return len(own.keys() - weights.keys())
+# ---- batches ----
 
 
-def pyramid(images: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
-    """images (B, 3, S, S) -> the same at every side of `sizes`, the last of which is S."""
-    smaller = [F.interpolate(images, (s, s), mode="bilinear", antialias=True) for s in sizes[:-1]]
+def draw(
+    config: TrainGan, birds: CaptionedImages, reader: Painter, encoder: Any, number: int, sides: list[int]
+) -> MicroBatch:
+    """The batch of this number: a function of it and the seed."""
+    device = next(reader.generator.parameters()).device
+    batch = image_batch(birds, number, config.batch, config.run.seed, random_crop=config.random_crop)
+    images = batch.images.to(device)
+    if config.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    negatives = hard_negatives(batch.captions, config.hard_negatives, number, config.run.seed)
+    text = reader.encode(batch.captions + negatives)
+    seed = int(np.random.SeedSequence([config.run.seed, number, 5]).generate_state(1, np.uint64)[0] >> 1)
+    damsm = encoder if isinstance(encoder, Damsm) else None
+    return MicroBatch(
+        pyramid(images, sides), text.rows(0, config.batch), text, batch.class_ids.to(device), seed, damsm, {}
+    )
+
+
+def pyramid(images: Tensor, sides: list[int]) -> tuple[Tensor, ...]:
+    """images (B, 3, S, S) -> the same at every side of `sides`, the last of which is S."""
+    smaller = [F.interpolate(images, (s, s), mode="bilinear", antialias=True) for s in sides[:-1]]
     return (*smaller, images)
 
 
+def prepare(config: TrainGan, networks: Mapping[str, nn.Module], encoder: Any, sides: list[int]) -> None:
+    """Lay out, share between processes and compile the networks as configured.
+
+    A network that is a list is one of discriminators, of which `features` sees every image by itself and the heads see
+    the whole batch; any other sees its inputs one by one as a whole.
+    """
+    for network in networks.values():
+        if config.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if isinstance(network, nn.ModuleList):
+            for D, side in zip(network, sides[-len(network) :], strict=True):
+                if parallel.processes() > 1:
+                    parallel.share_discriminator(D, side)
+                if config.compile:
+                    D.features = torch.compile(D.features)
+            continue
+        if parallel.processes() > 1:
+            parallel.share_generator(network)
+        if config.compile:
+            network.compile()
+    if parallel.processes() > 1 and isinstance(encoder, Damsm):
+        parallel.share(encoder.image_encoder, "forward", [])
+
+
 def sample_grid(painter: Painter, birds: CaptionedImages, count: int = 16) -> Tensor:
-    """The painter's pictures of fixed test captions and seeds, a uint8 grid (3, H, W)."""
+    """The painter's images of fixed test captions and seeds, a uint8 grid (3, H, W)."""
     from torchvision.utils import make_grid
 
     captions = [birds.captions[i][0] for i in range(0, len(birds), max(len(birds) // count, 1))][:count]
-    painting = painter.paint(captions, range(len(captions)))
-    grid = make_grid(painting.images[-1], nrow=8, normalize=True, value_range=(-1, 1))
+    samples = painter.paint(captions, range(len(captions)))
+    grid = make_grid(samples.images[-1], nrow=8, normalize=True, value_range=(-1, 1))
     return (grid * 255).round().to(torch.uint8)
-
-
-LIMITS = {
-    "words": "knows the words of its vocabulary only",
-    "characters": "reads the first 201 characters of a text",
-    "given": "knows the captions of its set only, whose features are no part of this folder,",
-}
-
-
-def keep(
-    painter: Painter,
-    folder: Path,
-    config: TrainGan,
-    sizes: list[int],
-    steps: int,
-    seconds: float,
-    encoder: Any,
-    before: dict[str, Any],
-) -> None:
-    """Write the painter's model folder as it is after so many steps; before: as `start_from` returns it."""
-    training = {
-        "data": config.data.root,
-        "steps": steps,
-        "batch": config.batch * config.accumulate,
-        "seed": config.run.seed,
-        "encoder": text_checksum(encoder),
-        "network": sha256(Path(config.network)) if config.network else None,
-        "hours": round(seconds / 3600, 4),
-    }
-    training |= {"before": before} if before else {}
-    painter.save(folder, card(config, sizes, training, LIMITS[painter.reads]), training)
-
-
-def card(config: TrainGan, sizes: list[int], training: dict, limits: str) -> str:
-    family = family_of(config.gan)
-    looked = ""
-    if training["network"]:
-        looked = (
-            f" Its discriminators looked through an ImageNet network (SHA-256 {training['network'][:16]})."
-        )
-    origin = "from nothing"
-    if before := training.get("before"):
-        origin = f"from a painter (SHA-256 {before['painter'][:16]})"
-        if before["hours"]:  # unknown of a converted one
-            origin += f" of {before['pictures']:,} pictures seen and {before['hours']:.2f} hours"
-    return f"""# {family_name(config.gan)} painter, {" and ".join(map(str, sizes))} px
-
-Paints a picture from a caption: a generator (EMA weights) and the text encoder that it was trained with (SHA-256
-{training["encoder"][:16]}). {(family.__doc__ or "").splitlines()[0]}
-
-Trained {origin} on `{config.data.root}`: {training["steps"]} steps of {training["batch"]} pictures, seed
-{config.run.seed}, {training["hours"]:.2f} hours.{looked}{terms_of(config.data)}
-
-Limits: {limits} and paints what its data shows; its figures stand in the project's
-README.
-"""

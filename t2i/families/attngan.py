@@ -4,8 +4,8 @@ The file reads downward: configuration, blocks, generator, discriminators, losse
 authors' code: the attention mask is every caption's own (theirs is repeated in the wrong order; `mask=original`
 repeats it so), the discriminators' weights take no gradient in the generator's step, and hinge loss, discriminators
 without BatchNorm and a matching-aware gradient penalty (DF-GAN, Tao et al., CVPR 2022) can be chosen, and so can
-projected discriminators (t2i/families/projected.py). AttnDCGAN, the authors' vanilla baseline, is
-`paints=last unconditional=false residual_blocks=0`.
+projected discriminators (t2i/discriminators/projected.py). AttnDCGAN, the authors' vanilla baseline, is
+`outputs=last unconditional=false residual_blocks=0`.
 """
 
 from dataclasses import dataclass
@@ -15,80 +15,81 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
+from t2i.augmentation import random_translation
+from t2i.discriminators.convolutional import ConvolutionalDiscriminator
+from t2i.discriminators.projected import ProjectedDiscriminator
 from t2i.encoders.damsm import Damsm
 from t2i.encoders.lstm import TextFeatures
-from t2i.families import projected
-from t2i.layers import (
-    Painting,
-    UpConv,
-    conv3x3,
+from t2i.families.adversarial import adversarial_phases, sample
+from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.layers import UpConv, conv3x3, initialise_orthogonal
+from t2i.losses import (
+    adversarial_loss,
     damsm_term,
-    initialise_orthogonal,
-    judging_block,
-    judging_trunk,
+    generator_adversarial_loss,
     kl_divergence,
     matching_aware_penalty,
-    says,
-    shifted,
-    tiled,
 )
-from vision.backbones import known_trunk
+from vision.backbones import TAPS
 
 
 @dataclass
 class AttnGanConfig:
-    stages: int = 3  # 64, 128, 256 px; a fourth for 512
-    width: int = 32  # g, channels of the generator's stages
-    discriminator_width: int = 64  # d, channels of the discriminators' first convolution
-    discriminator_cap: int = 0  # most channels of a discriminator, 0 for the paper's doubling
-    discriminator_norm: str = "batch"  # batch (the paper) or none
-    # ImageNet network of projected discriminators, mobilenet_v2 or squeezenet1_1; empty: the paper's. Their cap and
-    # norm are their own, and they judge no picture without its sentence
-    network: str = ""
-    mixed: int = 32  # channels of the finest map that projected discriminators mix
-    embedding: int = 256  # E, set by the text encoder
-    condition: int = 100  # C, of conditioning augmentation
-    noise: int = 100  # Z
-    first_width: int = 0  # channels of the first stage at half its side are twice this; 0 for `width`
-    attend_from: int = (
-        64  # side of the hidden picture that first attends to the words; 64 is the paper's, 32 earlier
-    )
-    residual_blocks: int = 2  # of a refining stage
-    mask: str = "own"  # own: no place attends to padding; original: the authors' misaligned mask
-    paints: str = "every"  # every stage paints a picture, which is judged; or the last alone
-    unconditional: bool = True  # the discriminators also judge pictures without their sentence
-    adversarial: str = "bce"  # bce (the paper) or hinge
-    kl_weight: float = 1.0
-    damsm_weight: float = 5.0  # lambda, on the word and the sentence loss alike
-    penalty_weight: float = 0.0  # of the matching-aware gradient penalty; 0 is the paper's setting
-    penalty_every: int = 4  # steps from one penalty to the next
-    shift: float = (
-        0.0  # most shift of all pictures that are judged, as a share of the side; 0 is the paper's setting
-    )
+    stages: int = bounded(3, 1, 5)  # 64, 128, 256 px; a fourth for 512
+    width: int = bounded(32, 1, 1024)  # g, channels of the generator's stages
+    discriminator_width: int = bounded(64, 1, 1024)  # d, channels of the discriminators' first convolution
+    discriminator_max_channels: int = bounded(0, 0, 65536)  # 0 for the paper's doubling at every halving
+    discriminator_norm: str = one_of("batch", ("batch", "none"))  # batch is the paper's
+    # ImageNet network of projected discriminators; empty: the paper's. Their most channels and their norm are their
+    # own, and they have no head without the sentence
+    backbone: str = one_of("", ("", *TAPS))
+    mixing_width: int = bounded(32, 1, 1024)  # channels of the finest map that projected discriminators mix
+    embedding: int = bounded(256, 1, 8192)  # E, set by the text encoder
+    condition: int = bounded(100, 1, 8192)  # C, of conditioning augmentation
+    noise: int = bounded(100, 1, 8192)  # Z
+    first_width: int = bounded(
+        0, 0, 1024
+    )  # channels of the first stage at half its side are twice this; 0: `width`
+    # side of the hidden image that first attends to the words; 64 is the paper's, smaller is earlier
+    first_attention: int = one_of(64, (8, 16, 32, 64))
+    residual_blocks: int = bounded(2, 0, 64)  # of a refining stage
+    # own: no place attends to padding; original: the authors' misaligned mask
+    mask: str = one_of("own", ("own", "original"))
+    outputs: str = one_of("every", ("every", "last"))  # which stages give an image, for a discriminator each
+    unconditional: bool = True  # the discriminators have a head for images without their sentence, too
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("adversarial", ("bce", "hinge")),
-            ("discriminator_norm", ("batch", "none")),
-            ("attend_from", (8, 16, 32, 64)),
-            ("mask", ("own", "original")),
-            ("paints", ("every", "last")),
-        ):
-            if getattr(self, name) not in choices:
-                known = ", ".join(map(str, choices))
-                raise UserError(f'{name}="{getattr(self, name)}" is unknown; choose one of {known}')
-        if self.network:
-            known_trunk(self.network)
-            if self.penalty_weight > 0:
-                raise UserError(f"penalty_weight={self.penalty_weight:g} is for the pixels' own discriminators; "
-                                f"set it to 0 with network={self.network}")  # fmt: skip
+        check(self)
+
+
+@dataclass
+class AttnGanLoss:
+    adversarial: str = one_of("bce", ("bce", "hinge"))  # bce is the paper's
+    kl_weight: float = bounded(1.0, 0, 1e6)
+    damsm_weight: float = bounded(5.0, 0, 1e6)  # lambda, on the word and the sentence loss alike
+    penalty_weight: float = bounded(0.0, 0, 1e6)  # of the matching-aware gradient penalty; the paper has none
+    penalty_every: int = bounded(4, 1, 1e6)  # steps from one penalty to the next
+    # most translation of all images that a discriminator sees, as a share of the side; 0 is the paper's
+    translation: float = bounded(0.0, 0, 0.5)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def needs(config: AttnGanConfig, loss: AttnGanLoss) -> Needs:
+    if config.backbone and loss.penalty_weight > 0:
+        raise UserError(f"penalty_weight={loss.penalty_weight:g} is for the pixels' own discriminators; "
+                        f"set it to 0 with backbone={config.backbone}")  # fmt: skip
+    guide = f"damsm_weight={loss.damsm_weight:g}" if loss.damsm_weight > 0 else ""
+    return Needs(smallest_batch=2, image_encoder=guide, backbone=config.backbone)
 
 
 def resolutions(config: AttnGanConfig) -> list[int]:
-    """The side of every picture of a painting, px."""
+    """The side of every image of an output, px."""
     sides = [64 * 2**stage for stage in range(config.stages)]
-    return sides if config.paints == "every" else sides[-1:]
+    return sides if config.outputs == "every" else sides[-1:]
 
 
 # ---- blocks ----
@@ -128,7 +129,7 @@ class ConditioningAugmentation(nn.Module):
 
 
 class WordAttention(nn.Module):
-    """Each place of the picture attends to the words (section 3.1, F^attn)."""
+    """Each place of the image attends to the words (section 3.1, F^attn)."""
 
     def __init__(self, embedding: int, width: int, mask: str = "own"):
         super().__init__()
@@ -158,19 +159,19 @@ def misaligned(is_pad: Tensor, places: int) -> Tensor:
 
 
 class FirstStage(nn.Module):
-    """Noise and sentence to the first hidden picture (F_0), 64 x 64 in the paper."""
+    """Noise and sentence to the first hidden image (F_0), 64 x 64 in the paper."""
 
     def __init__(self, config: AttnGanConfig):
         super().__init__()
         n = 16 * (config.first_width or config.width)
         self.project = nn.Linear(config.condition + config.noise, 32 * n, bias=False)
         self.norm = nn.BatchNorm1d(32 * n)
-        doublings = (config.attend_from // 4).bit_length() - 1
+        doublings = (config.first_attention // 4).bit_length() - 1
         widths = [*(n // 2**i for i in range(doublings)), config.width]
         self.up = nn.Sequential(*[up_block(i, o) for i, o in zip(widths, widths[1:], strict=False)])
 
     def forward(self, code: Tensor, noise: Tensor) -> Tensor:
-        """code (B, C), noise (B, Z) -> (B, g, s, s) with s = `attend_from`."""
+        """code (B, C), noise (B, Z) -> (B, g, s, s) with s = `first_attention`."""
         hidden = F.glu(self.norm(self.project(torch.cat([code, noise], dim=1))), dim=1)  # (B, 16n)
         return self.up(hidden.unflatten(1, (-1, 4, 4)))
 
@@ -198,13 +199,13 @@ class Generator(nn.Module):
         self.config = config
         self.augment = ConditioningAugmentation(config.embedding, config.condition)
         self.first = FirstStage(config)
-        before = (64 // config.attend_from).bit_length() - 1  # attending stages that paint nothing yet
+        before = (64 // config.first_attention).bit_length() - 1  # attending stages that give no image yet
         self.next = nn.ModuleList([NextStage(config) for _ in range(before + config.stages - 1)])
         self.to_image = nn.ModuleList([conv3x3(config.width, 3) for _ in resolutions(config)])
         self.apply(initialise_orthogonal)
 
-    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
-        """noise (B, Z), epsilon (B, C), both from N(0, 1), and the text -> Painting."""
+    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> GeneratorOutput:
+        """noise (B, Z), epsilon (B, C), both from N(0, 1), and the text -> GeneratorOutput."""
         code, mean, log_var = self.augment(text.sentence, epsilon)
         hidden = self.first(code, noise)  # (B, g, s, s)
         pyramid, maps = [hidden], []
@@ -216,88 +217,65 @@ class Generator(nn.Module):
             torch.tanh(at_least_float32(to_image(hidden)))
             for to_image, hidden in zip(self.to_image, pyramid[-len(self.to_image) :], strict=True)
         ]
-        return Painting(tuple(images), tuple(maps), mean, log_var)
+        return GeneratorOutput(tuple(images), tuple(maps), mean, log_var)
 
 
 # ---- discriminators ----
 
 
-class Discriminator(nn.Module):
-    """Judges pictures of one size: real or painted, and whether they fit the sentence (section 3.1, Eq. (5))."""
-
-    def __init__(self, config: AttnGanConfig, resolution: int):
-        super().__init__()
-        normed = config.discriminator_norm == "batch"
-        self.trunk, n = judging_trunk(
-            config.discriminator_width, resolution, config.discriminator_cap, normed
-        )
-        self.unconditional = nn.Conv2d(n, 1, 4) if config.unconditional else None
-        self.joint = nn.Sequential(*judging_block(n + config.embedding, n, 3, 1, normed))
-        self.conditional = nn.Conv2d(n, 1, 4)
-        self.apply(initialise_orthogonal)
-
-    def features(self, images: Tensor) -> Tensor:
-        """images (B, 3, s, s) -> (B, 8d, 4, 4)."""
-        return self.trunk(images)
-
-    def judge(self, features: Tensor) -> Tensor:
-        """Logits (B,) of being a real picture; only where there is a head for it."""
-        assert self.unconditional is not None
-        return at_least_float32(self.unconditional(features).flatten())
-
-    def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
-        """Logits (B,) of being a real picture of the sentence (B, E)."""
-        joint = self.joint(torch.cat([features, tiled(sentence, features)], dim=1))
-        return at_least_float32(self.conditional(joint).flatten())
-
-
 def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
-    """One discriminator for every picture of a painting."""
-    if config.network:
-        looks = projected.ProjectedConfig(
-            discriminator_width=config.discriminator_width, embedding=config.embedding, network=config.network,
-            mixed=config.mixed,
-        )  # fmt: skip
-        return nn.ModuleList([projected.Discriminator(looks) for _ in resolutions(config)])
-    return nn.ModuleList([Discriminator(config, resolution) for resolution in resolutions(config)])
+    """One discriminator for every image of an output (section 3.1, Eq. (5))."""
+    d, E = config.discriminator_width, config.embedding
+    if config.backbone:
+        sides = resolutions(config)
+        return nn.ModuleList(
+            [ProjectedDiscriminator(config.backbone, d, E, config.mixing_width) for _ in sides]
+        )
+    return nn.ModuleList(
+        [
+            ConvolutionalDiscriminator(
+                d, E, side, config.unconditional,
+                max_channels=config.discriminator_max_channels, normed=config.discriminator_norm == "batch",
+            )
+            for side in resolutions(config)
+        ]
+    ).apply(initialise_orthogonal)  # fmt: skip
 
 
 # ---- losses ----
 
 
-def _says(config: AttnGanConfig, logits: Tensor, real: bool) -> Tensor:
-    """How far a discriminator's logits (B,) are from the answer `real`; a scalar."""
-    if config.adversarial == "hinge":
-        return F.relu(1 - logits if real else 1 + logits).mean()
-    return says(logits, real)
-
-
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
-    config: AttnGanConfig,
+    config: AttnGanLoss,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Sum over the stages, Eq. (5), with mismatched pairs as a third kind of fake.
 
-    real: (B, 3, s, s) of every stage. Mismatched are the pictures 1..B-1 with the sentences 2..B.
-    Every `penalty_every` steps the gradient penalty is added, on the pictures of every stage.
+    real: (B, 3, s, s) of every stage. Mismatched are the images 1..B-1 with the sentences 2..B.
+    Every `penalty_every` steps the gradient penalty is added, on the images of every stage.
     """
     total, logs = torch.zeros((), device=text.sentence.device), {}
     with_penalty = config.penalty_weight > 0 and step % config.penalty_every == 0
-    for D, real_images, fake_images in zip(discriminators, real, painting.images, strict=True):
-        real_images = shifted(real_images, config.shift)
-        of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))
-        is_real = _says(config, D.judge_pair(of_real, text.sentence), True)
-        is_fake = _says(config, D.judge_pair(of_fake, text.sentence), False)
-        mismatched = _says(config, D.judge_pair(of_real[:-1], text.sentence[1:]), False)
+    for D, real_images, fake_images in zip(discriminators, real, output.images, strict=True):
+        real_images = random_translation(real_images, config.translation)
+        of_real, of_fake = (
+            D.features(real_images),
+            D.features(random_translation(fake_images.detach(), config.translation)),
+        )
+        is_real = adversarial_loss(D.conditional_logits(of_real, text.sentence), True, config.adversarial)
+        is_fake = adversarial_loss(D.conditional_logits(of_fake, text.sentence), False, config.adversarial)
+        mismatched = adversarial_loss(
+            D.conditional_logits(of_real[:-1], text.sentence[1:]), False, config.adversarial
+        )
         if D.unconditional is None:
             loss = is_real + (is_fake + mismatched) / 2
         else:
-            is_real = is_real + _says(config, D.judge(of_real), True)
-            is_fake = is_fake + _says(config, D.judge(of_fake), False)
+            is_real = is_real + adversarial_loss(D.unconditional_logits(of_real), True, config.adversarial)
+            is_fake = is_fake + adversarial_loss(D.unconditional_logits(of_fake), False, config.adversarial)
             loss = is_real / 2 + (is_fake + mismatched) / 3
         if with_penalty:
             penalty = matching_aware_penalty(D, real_images, text.sentence)
@@ -310,28 +288,39 @@ def discriminator_loss(
 
 def generator_loss(
     discriminators: nn.ModuleList,
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
     damsm: Damsm | None,
-    config: AttnGanConfig,
+    config: AttnGanLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Adversarial loss of every stage, KL of the augmentation, DAMSM on the last picture; Eq. (4) and (6).
+    """Adversarial loss of every stage, KL of the augmentation, DAMSM on the last image; Eq. (4) and (6).
 
-    text: the B captions painted, and any number more that describe none of the pictures, for DAMSM to tell apart.
+    text: the B captions of the images, and any number more that describe none of the images, for DAMSM to tell apart.
     The discriminators' weights must not require gradients here (the trainer sees to it).
     """
     adversarial = torch.zeros((), device=text.sentence.device)
-    for D, images in zip(discriminators, painting.images, strict=True):
-        features = D.features(shifted(images, config.shift))
-        judged = [D.judge_pair(features, text.sentence[: len(class_ids)])]
-        judged += [] if D.unconditional is None else [D.judge(features)]
-        for logits in judged:
-            adversarial = adversarial + (
-                -logits.mean() if config.adversarial == "hinge" else _says(config, logits, True)
-            )
-    kl = kl_divergence(painting.mean, painting.log_var)
-    seen = shifted(painting.images[-1], config.shift)
+    for D, images in zip(discriminators, output.images, strict=True):
+        features = D.features(random_translation(images, config.translation))
+        logits = [D.conditional_logits(features, text.sentence[: len(class_ids)])]
+        logits += [] if D.unconditional is None else [D.unconditional_logits(features)]
+        for of_head in logits:
+            adversarial = adversarial + generator_adversarial_loss(of_head, config.adversarial)
+    kl = kl_divergence(output.mean, output.log_var)
+    seen = random_translation(output.images[-1], config.translation)
     matching, matching_logs = damsm_term(damsm, seen, text, class_ids, config.damsm_weight)
     loss = adversarial + config.kl_weight * kl + matching
     return loss, {"g": adversarial, "kl": kl} | matching_logs
+
+
+FAMILY = Family(
+    name="attngan",
+    title=(__doc__ or "").partition("\n")[0],
+    config=AttnGanConfig,
+    loss=AttnGanLoss,
+    networks={"generator": Generator, "discriminators": build_discriminators},
+    phases=adversarial_phases(discriminator_loss, generator_loss),
+    sample=sample,
+    resolutions=resolutions,
+    needs=needs,
+)

@@ -2,9 +2,9 @@
 
 The file reads downward: configuration, generator, discriminator, losses. The
 networks are those of the authors' released code, which is simpler than the paper's. Where it differs from that
-code: what acts on every pixel alone is done before a picture is enlarged and after it is reduced, which gives the
+code: what acts on every pixel alone is done before an image is enlarged and after it is reduced, which gives the
 same for a quarter of the work; the discriminator's weights take no gradient in the generator's step; the penalty
-can be left out of some steps, all judged pictures can be shifted, and DAMSM can be added to the loss.
+can be left out of some steps, all images that are judged can be translated, and DAMSM can be added to the loss.
 """
 
 from dataclasses import dataclass
@@ -15,68 +15,77 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
+from t2i.augmentation import random_translation
 from t2i.encoders.damsm import Damsm
 from t2i.encoders.lstm import TextFeatures
-from t2i.layers import Painting, UpConv, damsm_term, hinge_of_pairs, matching_aware_penalty, shifted, tiled
+from t2i.families.adversarial import adversarial_phases, sample
+from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.layers import UpConv, tile_spatially
+from t2i.losses import damsm_term, generator_adversarial_loss, hinge_pair_losses, matching_aware_penalty
+
+SIDES = (32, 64, 128, 256, 512)
 
 
 @dataclass
 class DfGanConfig:
-    size: int = 256  # side of the picture, px: 32, 64, 128, 256 or 512
-    width: int = 32  # channels of the generator at the full side, doubled at every halving
-    most: int = 8  # up to so many times
-    # side of the smaller painter whose layers it starts from, px; 0 for none. They fit where `width` is halved and
-    # `most` doubled for every doubling of the side; one that has grown does not grow again
-    grown_from: int = 0
-    discriminator_width: int = 32  # channels of the discriminator at the full side; up to 8 times as many
-    embedding: int = 256  # E, set by the text encoder
-    noise: int = 100  # Z
-    penalty_weight: float = 2.0  # k, of the matching-aware gradient penalty
-    penalty_power: float = 6.0  # p, of the gradient's norm
-    penalty_every: int = 1  # steps from one penalty to the next
-    damsm_weight: float = 0.0  # on the word and the sentence loss alike; the paper has neither
-    shift: float = 0.0  # most shift of all pictures that are judged, as a share of the side; 0 is the paper's
+    size: int = one_of(256, SIDES)  # side of the image, px
+    width: int = bounded(32, 1, 1024)  # channels of the generator at the full side, doubled at every halving
+    max_multiplier: int = bounded(8, 1, 1024)  # up to so many times
+    # side of the smaller generator whose layers it starts from, px; 0 for none. They fit where `width` is halved and
+    # `max_multiplier` doubled for every doubling of the side; one that has grown does not grow again
+    grown_from: int = one_of(0, (0, *SIDES))
+    discriminator_width: int = bounded(
+        32, 1, 1024
+    )  # channels of the discriminator at the full side; up to 8 times
+    embedding: int = bounded(256, 1, 8192)  # E, set by the text encoder
+    noise: int = bounded(100, 1, 8192)  # Z
 
     condition: ClassVar[int] = 0  # C: there is no conditioning augmentation, so nothing is drawn for it
 
     def __post_init__(self) -> None:
-        sizes = (32, 64, 128, 256, 512)
-        if self.size not in sizes:
-            known = ", ".join(map(str, sizes))
-            raise UserError(f'size="{self.size}" is unknown; choose one of {known}')
-        require_smaller(self.grown_from, self.size, sizes)
-        for name, least in (
-            ("width", 1),
-            ("most", 1),
-            ("discriminator_width", 1),
-            ("embedding", 1),
-            ("noise", 1),
-            ("penalty_weight", 0),
-            ("penalty_power", 2),  # below 2 the gradient of the penalty has no bound near 0
-            ("penalty_every", 1),
-            ("damsm_weight", 0),
-            ("shift", 0),
-        ):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)} is too small; give {least} or more")
+        check(self)
+        require_smaller(self.grown_from, self.size)
 
 
-def require_smaller(grown_from: int, size: int, sizes: tuple[int, ...]) -> None:
-    """Raises UserError where `grown_from` is neither 0 nor one of `sizes` below `size`."""
-    if grown_from and (grown_from not in sizes or grown_from >= size):
+@dataclass
+class DfGanLoss:
+    penalty_weight: float = bounded(2.0, 0, 1e6)  # k, of the matching-aware gradient penalty
+    penalty_power: float = bounded(
+        6.0, 2, 20
+    )  # p, of the gradient's norm; below 2 its gradient has no bound near 0
+    penalty_every: int = bounded(1, 1, 1e6)  # steps from one penalty to the next
+    damsm_weight: float = bounded(
+        0.0, 0, 1e6
+    )  # on the word and the sentence loss alike; the paper has neither
+    # most translation of all images that the discriminator sees, as a share of the side; 0 is the paper's
+    translation: float = bounded(0.0, 0, 0.5)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def needs(config: DfGanConfig, loss: DfGanLoss) -> Needs:
+    guide = f"damsm_weight={loss.damsm_weight:g}" if loss.damsm_weight > 0 else ""
+    return Needs(smallest_batch=2, image_encoder=guide)
+
+
+def require_smaller(grown_from: int, size: int) -> None:
+    """Raises UserError where `grown_from` is neither 0 nor a side below `size`."""
+    if grown_from >= size:
         raise UserError(f"grown_from={grown_from} must be a side below size={size}: 0 for none, "
-                        f"or one of {', '.join(str(s) for s in sizes if s < size)}")  # fmt: skip
+                        f"or one of {', '.join(str(side) for side in SIDES if side < size)}")  # fmt: skip
 
 
 def resolutions(config: DfGanConfig) -> list[int]:
-    """The side of every stage's picture, px: there is one stage."""
+    """The side of every stage's image, px: there is one stage."""
     return [config.size]
 
 
-def _widths(width: int, size: int, most: int = 8) -> list[int]:
-    """Channels from the picture's side down to 4 x 4: doubled at every halving, up to `most` times `width`."""
-    return [width * min(2**i, most) for i in range((size // 4).bit_length())]
+def _widths(width: int, size: int, max_multiplier: int = 8) -> list[int]:
+    """Channels from the image's side down to 4 x 4: doubled at every halving, up to `max_multiplier` times `width`."""
+    return [width * min(2**i, max_multiplier) for i in range((size // 4).bit_length())]
 
 
 # ---- generator ----
@@ -105,7 +114,7 @@ def _two_layers(inputs: int, outputs: int, start: float) -> nn.Sequential:
 
 
 class Fusion(nn.Module):
-    """The text fused into a hidden picture by two affine maps (section "Efficient Text-Image Fusion", DFBlock)."""
+    """The text fused into a hidden image by two affine maps (section "Efficient Text-Image Fusion", DFBlock)."""
 
     def __init__(self, condition: int, channels: int):
         super().__init__()
@@ -138,33 +147,33 @@ class UpBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise and sentence to the picture at once (section "One-Stage Text-to-Image Backbone").
+    """Noise and sentence to the image at once (section "One-Stage Text-to-Image Backbone").
 
-    One grown from a smaller painter keeps its layers under their names and adds blocks that see more closely, whose
-    detail is added to the smaller picture, enlarged (as StyleGAN2 does at every side, Karras et al. 2020, section 4.1).
-    Untrained they add nothing, so a training goes on where that painter's ended.
+    One grown from a smaller one keeps its layers under their names and adds blocks that see more closely, whose
+    detail is added to the smaller image, enlarged (as StyleGAN2 does at every side, Karras et al. 2020, section 4.1).
+    Untrained they add nothing, so a training goes on where that one's ended.
     """
 
     def __init__(self, config: DfGanConfig):
         super().__init__()
         self.config = config
-        widths = _widths(config.width, config.size, config.most)[::-1]  # from 4 x 4 up
+        widths = _widths(config.width, config.size, config.max_multiplier)[::-1]  # from 4 x 4 up
         condition = config.noise + config.embedding
         self.project = nn.Linear(config.noise, widths[0] * 4 * 4)
         self.blocks = nn.ModuleList(
             [UpBlock(condition, i, o) for i, o in zip(widths, widths[1:], strict=False)]
         )
-        self.first_side = config.grown_from or config.size  # of the picture that to_image gives, px
+        self.first_side = config.grown_from or config.size  # of the image that to_image gives, px
         self.to_image = nn.Conv2d(widths[(self.first_side // 4).bit_length() - 1], 3, 3, padding=1)
         if config.grown_from:
             self.to_detail = nn.Conv2d(widths[-1], 3, 3, padding=1)
             nn.init.zeros_(self.to_detail.weight)
             nn.init.zeros_(self.to_detail.bias)  # type: ignore[arg-type]
 
-    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
-        """noise (B, Z) from N(0, 1) and the text, of which the sentence alone is heard -> Painting.
+    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> GeneratorOutput:
+        """noise (B, Z) from N(0, 1) and the text, of which the sentence alone is heard -> GeneratorOutput.
 
-        `epsilon` (B, 0) is there because other families take it. The painting has one picture, no attention, and
+        `epsilon` (B, 0) is there because other families take it. The output has one image, no attention, and
         `mean` and `log_var` of no width.
         """
         condition = torch.cat([noise, text.sentence], dim=1)  # (B, Z + E)
@@ -178,7 +187,7 @@ class Generator(nn.Module):
             image = F.interpolate(image, detail.shape[-2:], mode="bilinear") + detail
         image = torch.tanh(image)  # (B, 3, s, s)
         nothing = noise.new_zeros(len(noise), 0)
-        return Painting((image,), (), nothing, nothing)
+        return GeneratorOutput((image,), (), nothing, nothing)
 
 
 # ---- discriminator ----
@@ -206,7 +215,7 @@ class DownBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges a picture and its sentence together, in one answer (section "Target-Aware Discriminator")."""
+    """Of an image and its sentence together, in one answer (section "Target-Aware Discriminator")."""
 
     def __init__(self, config: DfGanConfig):
         super().__init__()
@@ -224,9 +233,11 @@ class Discriminator(nn.Module):
             hidden = block(hidden)
         return hidden
 
-    def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
-        """Logits (B,) of being a real picture of the sentence (B, E)."""
-        hidden = F.leaky_relu(self.joint(torch.cat([features, tiled(sentence, features)], dim=1)), 0.2)
+    def conditional_logits(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) of being a real image of the sentence (B, E)."""
+        hidden = F.leaky_relu(
+            self.joint(torch.cat([features, tile_spatially(sentence, features)], dim=1)), 0.2
+        )
         return at_least_float32(self.conditional(hidden).flatten())
 
 
@@ -241,44 +252,61 @@ def build_discriminators(config: DfGanConfig) -> nn.ModuleList:
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
-    config: DfGanConfig,
+    config: DfGanLoss,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Hinge loss of real, painted and mismatched pairs, and the penalty (section "Target-Aware Discriminator").
+    """Hinge loss of real, generated and mismatched pairs, and the penalty (section "Target-Aware Discriminator").
 
     real: one (B, 3, s, s), with B > 1. Every `penalty_every` steps the gradient penalty is added.
     """
-    (D,), (real_images,), (fake_images,) = discriminators, real, painting.images
-    real_images = shifted(real_images, config.shift)
+    (D,), (real_images,), (fake_images,) = discriminators, real, output.images
+    real_images = random_translation(real_images, config.translation)
     sentence = text.sentence[: len(real_images)]
-    of_real, of_fake = D.features(real_images), D.features(shifted(fake_images.detach(), config.shift))
-    is_real, is_fake, mismatched = hinge_of_pairs(D, of_real, of_fake, sentence)
+    of_real, of_fake = (
+        D.features(real_images),
+        D.features(random_translation(fake_images.detach(), config.translation)),
+    )
+    is_real, is_fake, mismatched = hinge_pair_losses(D, of_real, of_fake, sentence)
     loss, logs = is_real + (is_fake + mismatched) / 2, {}
     if config.penalty_weight > 0 and step % config.penalty_every == 0:
         penalty = matching_aware_penalty(D, real_images, sentence, config.penalty_power)
-        logs[f"penalty_{config.size}"] = penalty
+        logs[f"penalty_{real_images.shape[-1]}"] = penalty
         loss = loss + config.penalty_weight * penalty
-    return loss, logs | {f"d_{config.size}": loss}
+    return loss, logs | {f"d_{real_images.shape[-1]}": loss}
 
 
 def generator_loss(
     discriminators: nn.ModuleList,
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
     damsm: Damsm | None,
-    config: DfGanConfig,
+    config: DfGanLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Hinge loss of the painted pairs, and DAMSM where it has a weight.
+    """Hinge loss of the generated pairs, and DAMSM where it has a weight.
 
-    text: the B captions painted, and any number more that describe none of the pictures, for DAMSM to tell apart.
+    text: the B captions of the images, and any number more that describe none of the images, for DAMSM to tell apart.
     The discriminator's weights must not require gradients here (the trainer sees to it).
     """
-    (D,), (images,) = discriminators, painting.images
-    features = D.features(shifted(images, config.shift))
-    adversarial = -D.judge_pair(features, text.sentence[: len(class_ids)]).mean()
-    judged = shifted(images, config.shift)
-    matching, matching_logs = damsm_term(damsm, judged, text, class_ids, config.damsm_weight)
+    (D,), (images,) = discriminators, output.images
+    features = D.features(random_translation(images, config.translation))
+    logits = D.conditional_logits(features, text.sentence[: len(class_ids)])
+    adversarial = generator_adversarial_loss(logits, "hinge")
+    seen = random_translation(images, config.translation)
+    matching, matching_logs = damsm_term(damsm, seen, text, class_ids, config.damsm_weight)
     return adversarial + matching, {"g": adversarial} | matching_logs
+
+
+FAMILY = Family(
+    name="dfgan",
+    title=(__doc__ or "").partition("\n")[0],
+    config=DfGanConfig,
+    loss=DfGanLoss,
+    networks={"generator": Generator, "discriminators": build_discriminators},
+    phases=adversarial_phases(discriminator_loss, generator_loss),
+    sample=sample,
+    resolutions=resolutions,
+    needs=needs,
+)

@@ -1,14 +1,14 @@
-"""GAN-INT-CLS (Reed et al., ICML 2016): one 64 px picture from noise and a sentence feature.
+"""GAN-INT-CLS (Reed et al., ICML 2016): one 64 px image from noise and a sentence feature.
 
-CLS: the discriminator also learns from real pictures with sentences that describe others (Algorithm 1). INT: the
-generator also learns from means of two sentences, of which no real picture exists (Eq. (5) with beta = 1/2). For INT
-a generator in train mode paints half a batch more, the pictures of those means, after the B pictures asked for; the
-discriminator's loss leaves them out, the generator's knows what they show. In eval mode there are none of them.
+CLS: the discriminator also learns from real images with sentences that describe others (Algorithm 1). INT: the
+generator also learns from means of two sentences, of which no real image exists (Eq. (5) with beta = 1/2). For INT the
+generator is given half a batch of means after the B sentences in training; the discriminator's loss leaves their images
+out, the generator's knows what they show.
 
 The file reads downward: configuration, blocks, generator, discriminators, losses. Where it differs from the
 authors' code: convolutions have no biases (theirs are zeroed before every step); the discriminator's third convolution
 has its activation, as in the paper and in their script without INT; mismatched is the neighbour's sentence in the
-batch, which may happen to be of the same class; both networks' steps share one painted batch and its noise.
+batch, which may happen to be of the same class; both networks' steps share one generated batch and its noise.
 """
 
 from dataclasses import dataclass
@@ -18,36 +18,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import UserError
+from core.fields import bounded, check
 from core.precision import at_least_float32
 from t2i.encoders.damsm import Damsm
 from t2i.encoders.lstm import TextFeatures
-from t2i.layers import Painting, says, tiled
+from t2i.families.adversarial import Inputs, adversarial_phases, sample
+from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.layers import tile_spatially
+from t2i.losses import adversarial_loss
 
 
 @dataclass
 class GanIntClsConfig:
-    width: int = 128  # g, channels of the generator's last hidden picture
-    discriminator_width: int = 64  # d, channels of the discriminator's first convolution
-    embedding: int = 1024  # E, set by the text encoder
-    text_width: int = 128  # to which both networks reduce the sentence
-    noise: int = 100  # Z
-    interpolate: float = 1.0  # weight of the pictures of two sentences' mean; 0 for GAN-CLS
-    mismatched: float = 0.5  # share of mismatched pairs in what D must refuse; 0 for GAN-INT
+    width: int = bounded(128, 1, 1024)  # g, channels of the generator's last hidden image
+    discriminator_width: int = bounded(64, 1, 1024)  # d, channels of the discriminator's first convolution
+    embedding: int = bounded(1024, 1, 8192)  # E, set by the text encoder
+    text_width: int = bounded(128, 1, 8192)  # to which both networks reduce the sentence
+    noise: int = bounded(100, 1, 8192)  # Z
     condition: ClassVar[int] = 0  # C: there is no conditioning augmentation
 
     def __post_init__(self) -> None:
-        for name in ("width", "discriminator_width", "embedding", "text_width", "noise"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} is too small; it must be at least 1")
-        if self.interpolate < 0:
-            raise UserError(f"interpolate={self.interpolate} is negative; a weight must be at least 0")
-        if not 0 <= self.mismatched < 1:
-            raise UserError(f"mismatched={self.mismatched} is no share; it must be at least 0 and below 1")
+        check(self)
+
+
+@dataclass
+class GanIntClsLoss:
+    interpolation_weight: float = bounded(1.0, 0, 1e6)  # of the images of two sentences' mean; 0 for GAN-CLS
+    mismatched_share: float = bounded(
+        0.5, 0, 0.99
+    )  # of mismatched pairs in what D must refuse; 0 for GAN-INT
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def needs(config: GanIntClsConfig, loss: GanIntClsLoss) -> Needs:
+    # half a batch of means is shared by the processes, too
+    return Needs(smallest_batch=2, images_a_process=2 if loss.interpolation_weight > 0 else 1)
 
 
 def resolutions(config: GanIntClsConfig) -> list[int]:
-    """The side of every stage's picture, px."""
+    """The side of every stage's image, px."""
     return [64]
 
 
@@ -112,27 +123,31 @@ class Generator(nn.Module):
         )  # fmt: skip
         self.apply(_initialise)
 
-    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
-        """noise (B, Z) from N(0, 1), epsilon (B, 0), unused, and the text -> Painting of one stage.
-
-        In train mode, with an `interpolate` above 0, the pictures of `with_means(text.sentence)`: B + B//2 of them.
-        """
-        sentence = text.sentence
-        mean, log_var = noise.new_zeros(2, len(noise), 0)  # (B, 0): nothing is augmented
-        if self.training and self.config.interpolate > 0:
-            # noise of their own would teach the same; a forward pass here draws nothing by itself
-            sentence, noise = with_means(sentence), torch.cat([noise, noise[: len(noise) // 2]])
-        code = self.read(sentence)  # (B, text_width)
+    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> GeneratorOutput:
+        """noise (B, Z) from N(0, 1), epsilon (B, 0), unused, and the text -> GeneratorOutput of one stage."""
+        code = self.read(text.sentence)  # (B, text_width)
         hidden = torch.cat([noise.to(code.dtype), code], dim=1)[:, :, None, None]
         images = torch.tanh(at_least_float32(self.paint(hidden)))  # (B, 3, 64, 64)
-        return Painting((images,), (), mean, log_var)
+        mean, log_var = noise.new_zeros(2, len(noise), 0)  # (B, 0): nothing is augmented
+        return GeneratorOutput((images,), (), mean, log_var)
+
+
+def interpolated(inputs: Inputs, config: GanIntClsLoss) -> Inputs:
+    """The generator's inputs for B images -> those for B + B//2, the last ones of `with_means(text.sentence)`."""
+    noise, epsilon, text = inputs
+    if config.interpolation_weight == 0:
+        return inputs
+    half = len(noise) // 2  # whose noise serves twice: noise of their own would teach the same
+    means = TextFeatures(text.words[:half], text.is_pad[:half], with_means(text.sentence)[len(noise) :])
+    text = TextFeatures(*(torch.cat(pair) for pair in zip(text, means, strict=True)))
+    return torch.cat([noise, noise[:half]]), torch.cat([epsilon, epsilon[:half]]), text
 
 
 # ---- discriminators ----
 
 
 class Discriminator(nn.Module):
-    """Judges whether a 64 px picture is a real one of the sentence (section 4.1)."""
+    """Of a 64 px image: whether it is a real one of the sentence (section 4.1)."""
 
     def __init__(self, config: GanIntClsConfig):
         super().__init__()
@@ -156,10 +171,12 @@ class Discriminator(nn.Module):
         """images (B, 3, 64, 64) -> (B, 8d, 4, 4)."""
         return self.trunk(images)
 
-    def judge_pair(self, features: Tensor, sentence: Tensor) -> Tensor:
-        """Logits (B,) of being a real picture of the sentence (B, E)."""
+    def conditional_logits(self, features: Tensor, sentence: Tensor) -> Tensor:
+        """Logits (B,) of being a real image of the sentence (B, E)."""
         code = self.read(sentence)  # (B, text_width)
-        return at_least_float32(self.joint(torch.cat([features, tiled(code, features)], dim=1)).flatten())
+        return at_least_float32(
+            self.joint(torch.cat([features, tile_spatially(code, features)], dim=1)).flatten()
+        )
 
 
 def _initialise(module: nn.Module) -> None:
@@ -182,50 +199,65 @@ def build_discriminators(config: GanIntClsConfig) -> nn.ModuleList:
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
-    config: GanIntClsConfig,
+    config: GanIntClsLoss,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Algorithm 1, lines 7 to 10, as cross entropy: real pairs against mismatched and painted ones.
+    """Algorithm 1, lines 7 to 10, as cross entropy: real pairs against mismatched and generated ones.
 
-    real: one (B, 3, 64, 64); painted pictures beyond the first B are left out. Mismatched are the real
-    pictures each with the next one's sentence, the last with the first's.
+    real: one (B, 3, 64, 64); generated images beyond the first B are left out. Mismatched are the real
+    images each with the next one's sentence, the last with the first's.
     """
-    [D], [real_images], [fake_images] = discriminators, real, painting.images
+    [D], [real_images], [fake_images] = discriminators, real, output.images
     of_real = D.features(real_images)
     of_fake = D.features(fake_images[: len(real_images)].detach())
-    loss = says(D.judge_pair(of_real, text.sentence), True)
-    loss = loss + (1 - config.mismatched) * says(D.judge_pair(of_fake, text.sentence), False)
-    if config.mismatched > 0:
-        mismatched = D.judge_pair(of_real.roll(1, 0), text.sentence)
-        loss = loss + config.mismatched * says(mismatched, False)
+    loss = adversarial_loss(D.conditional_logits(of_real, text.sentence), True)
+    loss = loss + (1 - config.mismatched_share) * adversarial_loss(
+        D.conditional_logits(of_fake, text.sentence), False
+    )
+    if config.mismatched_share > 0:
+        mismatched = D.conditional_logits(of_real.roll(1, 0), text.sentence)
+        loss = loss + config.mismatched_share * adversarial_loss(mismatched, False)
     return loss, {"d_64": loss}
 
 
 def generator_loss(
     discriminators: nn.ModuleList,
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
     damsm: Damsm | None,
-    config: GanIntClsConfig,
+    config: GanIntClsLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted mean over all pictures, those of the sentences and those of their means; Algorithm 1 and Eq. (5).
+    """Weighted mean over all images, those of the sentences and those of their means; Algorithm 1 and Eq. (5).
 
-    text: the B captions painted (class_ids (B,)), and any number more, which are left out; damsm is unused.
+    text: the B captions of the images (class_ids (B,)), and any number more, which are left out; damsm is unused.
     As the authors' code does, the generator maximises log D where the paper writes log(1 - D) in Eq. (5).
     The discriminator's weights must not require gradients here (the trainer sees to it).
     """
-    [D], [images] = discriminators, painting.images
+    [D], [images] = discriminators, output.images
     B = len(class_ids)
-    sentence = with_means(text.sentence[:B])[: len(images)]  # B of a generator in eval mode
-    logits = D.judge_pair(D.features(images), sentence)
+    sentence = with_means(text.sentence[:B])[: len(images)]
+    logits = D.conditional_logits(D.features(images), sentence)
     errors = F.softplus(-logits)  # -log D, (B + B//2,)
     weights = torch.ones_like(errors)
-    weights[B:] = config.interpolate
+    weights[B:] = config.interpolation_weight
     loss = (weights * errors).mean()
     logs = {"g": errors[:B].mean()}
     if len(errors) > B:
         logs["g_means"] = errors[B:].mean()
     return loss, logs
+
+
+FAMILY = Family(
+    name="gan_int_cls",
+    title=(__doc__ or "").partition("\n")[0],
+    config=GanIntClsConfig,
+    loss=GanIntClsLoss,
+    networks={"generator": Generator, "discriminators": build_discriminators},
+    phases=adversarial_phases(discriminator_loss, generator_loss, interpolated),
+    sample=sample,
+    resolutions=resolutions,
+    needs=needs,
+)

@@ -1,4 +1,4 @@
-"""StackGAN (Zhang et al., ICCV 2017): Stage I sketches 64 px, Stage II paints 256 px over a frozen Stage I.
+"""StackGAN (Zhang et al., ICCV 2017): Stage I sketches 64 px, Stage II draws 256 px over a frozen Stage I.
 
 The file reads downward: configuration, blocks, generator, discriminators, losses. The networks are those of the
 authors' PyTorch code; their TensorFlow code, behind the paper's numbers on birds, has residual blocks in Stage I too,
@@ -15,46 +15,47 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
+from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.encoders.damsm import Damsm
 from t2i.encoders.lstm import TextFeatures
-from t2i.layers import (
-    Painting,
-    UpConv,
-    conv3x3,
-    initialise,
-    judging_block,
-    judging_trunk,
-    kl_divergence,
-    require_sizes,
-    says,
-    tiled,
-)
+from t2i.families.adversarial import adversarial_phases, sample
+from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.layers import UpConv, conv3x3, initialise, tile_spatially
+from t2i.losses import adversarial_loss, generator_adversarial_loss, kl_divergence
 
 
 @dataclass
 class StackGanConfig:
-    stage: int = 1  # 1 paints 64 px; 2 paints 256 px over a Stage I that is trained already
-    width: int = 128  # g: Stage I goes from 8g to g / 2 channels, Stage II from 4g to g / 4
-    discriminator_width: int = 64  # d, channels of the discriminator's first convolution
-    embedding: int = 1024  # E, set by the text encoder; 1024 is char-CNN-RNN's
-    condition: int = 128  # C, of conditioning augmentation
-    noise: int = 100  # Z
-    residual_blocks: int = 4  # of Stage II
-    kl_weight: float = 2.0
+    stage: int = one_of(1, (1, 2))  # 1 gives 64 px; 2 gives 256 px over a Stage I that is trained already
+    width: int = bounded(128, 4, 2048)  # g: Stage I goes from 8g to g / 2 channels, Stage II from 4g to g / 4
+    discriminator_width: int = bounded(64, 1, 1024)  # d, channels of the discriminator's first convolution
+    embedding: int = bounded(1024, 1, 8192)  # E, set by the text encoder; 1024 is char-CNN-RNN's
+    condition: int = bounded(128, 1, 8192)  # C, of conditioning augmentation
+    noise: int = bounded(100, 1, 8192)  # Z
+    residual_blocks: int = bounded(4, 1, 64)  # of Stage II
 
     def __post_init__(self) -> None:
-        if self.stage not in (1, 2):
-            raise UserError(f'stage="{self.stage}" is unknown; choose one of 1, 2')
-        require_sizes(
-            self, ("width", "discriminator_width", "embedding", "condition", "noise", "residual_blocks")
-        )
+        check(self)
         if self.width % 4:
             raise UserError(f"width={self.width} must be a multiple of 4: Stage II ends with a quarter of it")
 
 
+@dataclass
+class StackGanLoss:
+    kl_weight: float = bounded(2.0, 0, 1e6)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+def needs(config: StackGanConfig, loss: StackGanLoss) -> Needs:
+    return Needs(smallest_batch=2)
+
+
 def resolutions(config: StackGanConfig) -> list[int]:
-    """The side of every picture of a painting, px; Stage II shows what it painted over, too."""
+    """The side of every image of an output, px; Stage II gives that of Stage I, too."""
     return [64] if config.stage == 1 else [64, 256]
 
 
@@ -103,7 +104,7 @@ class ConditioningAugmentation(nn.Module):
 
 
 class StageI(nn.Module):
-    """Noise and sentence to a first picture of 64 px (section 3.3)."""
+    """Noise and sentence to a first image of 64 px (section 3.3)."""
 
     def __init__(self, config: StackGanConfig):
         super().__init__()
@@ -123,7 +124,7 @@ class StageI(nn.Module):
 
 
 class StageII(nn.Module):
-    """A picture of 64 px and its sentence to one of 256 px (section 3.4)."""
+    """An image of 64 px and its sentence to one of 256 px (section 3.4)."""
 
     def __init__(self, config: StackGanConfig):
         super().__init__()
@@ -143,7 +144,7 @@ class StageII(nn.Module):
         """image (B, 3, 64, 64), epsilon (B, C), sentence (B, E) -> image (B, 3, 256, 256), mean, log_var."""
         code, mean, log_var = self.augment(sentence, epsilon)
         hidden = self.encoder(image)  # (B, 4g, 16, 16)
-        hidden = self.merge(torch.cat([hidden, tiled(code, hidden)], dim=1))
+        hidden = self.merge(torch.cat([hidden, tile_spatially(code, hidden)], dim=1))
         hidden = self.up(self.residual(hidden))  # (B, g/4, 256, 256)
         return torch.tanh(at_least_float32(self.to_image(hidden))), mean, log_var
 
@@ -163,66 +164,28 @@ class Generator(nn.Module):
         self.apply(initialise)
         self.first.requires_grad_(config.stage == 1)
 
-    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> Painting:
+    def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> GeneratorOutput:
         """noise (B, Z), epsilon (B, C), both from N(0, 1), and the text, of which only the sentence is read.
 
-        With Stage II epsilon is the draw of both stages, or (B, 2C) a draw for each. Its painting shows the picture
+        With Stage II epsilon is the draw of both stages, or (B, 2C) a draw for each. Its output shows the image
         of 64 px and that of 256 px, and has the mean and log variance of Stage II.
         """
         C = self.config.condition
         if self.second is None:
             image, mean, log_var = self.first(noise, epsilon, text.sentence)
-            return Painting((image,), (), mean, log_var)
+            return GeneratorOutput((image,), (), mean, log_var)
         with torch.no_grad():
             sketch, _, _ = self.first(noise, epsilon[:, :C], text.sentence)
         image, mean, log_var = self.second(sketch, epsilon[:, -C:], text.sentence)
-        return Painting((sketch, image), (), mean, log_var)
+        return GeneratorOutput((sketch, image), (), mean, log_var)
 
 
 # ---- discriminators ----
 
 
-class Discriminator(nn.Module):
-    """Judges pictures of one size: whether they fit the condition and, with a second head, are real at all.
-
-    The condition is the mean of the generator's conditioning augmentation. `condition_first` tells whether it comes
-    before the picture's features, as in StackGAN-v2, or after them.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        condition: int,
-        resolution: int,
-        unconditional: bool = True,
-        condition_first: bool = False,
-    ):
-        super().__init__()
-        self.condition_first = condition_first
-        self.trunk, n = judging_trunk(width, resolution)
-        self.joint = nn.Sequential(*judging_block(n + condition, n, 3, 1))
-        self.conditional = nn.Conv2d(n, 1, 4)
-        self.unconditional = nn.Conv2d(n, 1, 4) if unconditional else None
-
-    def features(self, images: Tensor) -> Tensor:
-        """images (B, 3, s, s) -> (B, 8d, 4, 4)."""
-        return self.trunk(images)
-
-    def judge(self, features: Tensor) -> Tensor:
-        """Logits (B,) of being a real picture; only where there is a head for it."""
-        assert self.unconditional is not None
-        return at_least_float32(self.unconditional(features).flatten())
-
-    def judge_pair(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Logits (B,) of being a real picture of the condition (B, C)."""
-        both = [features, tiled(condition, features)]
-        joint = self.joint(torch.cat(both[::-1] if self.condition_first else both, dim=1))
-        return at_least_float32(self.conditional(joint).flatten())
-
-
 def build_discriminators(config: StackGanConfig) -> nn.ModuleList:
-    """The one of the last picture, in a list as every family's; Stage I's has no unconditional head."""
-    D = Discriminator(
+    """The one of the last image, in a list as every family's; Stage I's has no unconditional head."""
+    D = ConvolutionalDiscriminator(
         config.discriminator_width,
         config.condition,
         resolutions(config)[-1],
@@ -237,47 +200,60 @@ def build_discriminators(config: StackGanConfig) -> nn.ModuleList:
 def discriminator_loss(
     discriminators: nn.ModuleList,
     real: tuple[Tensor, ...],
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
-    config: StackGanConfig,
+    config: StackGanLoss,
     step: int,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Eq. (3) and (5) on the last picture, with mismatched pairs as a second kind of fake (section 3.4).
+    """Eq. (3) and (5) on the last image, with mismatched pairs as a second kind of fake (section 3.4).
 
-    real: (B, 3, s, s) of every resolution, B > 1. The condition is the mean of the painting's conditioning
-    augmentation. Mismatched are the pictures 1..B-1 with the conditions 2..B. `text` and `step` are not needed.
+    real: (B, 3, s, s) of every resolution, B > 1. The condition is the mean of the output's conditioning
+    augmentation. Mismatched are the images 1..B-1 with the conditions 2..B. `text` and `step` are not needed.
     """
     (D,) = discriminators
-    condition = painting.mean.detach()
-    of_real, of_fake = D.features(real[-1]), D.features(painting.images[-1].detach())
-    is_real = says(D.judge_pair(of_real, condition), True)
-    mismatched = says(D.judge_pair(of_real[:-1], condition[1:]), False)
-    is_fake = says(D.judge_pair(of_fake, condition), False)
+    condition = output.mean.detach()
+    of_real, of_fake = D.features(real[-1]), D.features(output.images[-1].detach())
+    is_real = adversarial_loss(D.conditional_logits(of_real, condition), True)
+    mismatched = adversarial_loss(D.conditional_logits(of_real[:-1], condition[1:]), False)
+    is_fake = adversarial_loss(D.conditional_logits(of_fake, condition), False)
     if D.unconditional is None:
         loss = is_real + (is_fake + mismatched) / 2
     else:
-        loss = (is_real + says(D.judge(of_real), True)) / 2
-        loss = loss + (is_fake + mismatched + says(D.judge(of_fake), False)) / 3
+        loss = (is_real + adversarial_loss(D.unconditional_logits(of_real), True)) / 2
+        loss = loss + (is_fake + mismatched + adversarial_loss(D.unconditional_logits(of_fake), False)) / 3
     return loss, {f"d_{real[-1].shape[-1]}": loss}
 
 
 def generator_loss(
     discriminators: nn.ModuleList,
-    painting: Painting,
+    output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
     damsm: Damsm | None,
-    config: StackGanConfig,
+    config: StackGanLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Adversarial loss of the last picture and KL of the augmentation, Eq. (4) and (6).
+    """Adversarial loss of the last image and KL of the augmentation, Eq. (4) and (6).
 
-    The condition is the painting's mean, which learns from the KL alone; `text`, `class_ids` and `damsm` are not
+    The condition is the output's mean, which learns from the KL alone; `text`, `class_ids` and `damsm` are not
     needed. The discriminator's weights must not require gradients here (the trainer sees to it).
     """
     (D,) = discriminators
-    features = D.features(painting.images[-1])
-    adversarial = says(D.judge_pair(features, painting.mean.detach()), True)
+    features = D.features(output.images[-1])
+    adversarial = generator_adversarial_loss(D.conditional_logits(features, output.mean.detach()))
     if D.unconditional is not None:
-        adversarial = adversarial + says(D.judge(features), True)
-    kl = kl_divergence(painting.mean, painting.log_var)
+        adversarial = adversarial + generator_adversarial_loss(D.unconditional_logits(features))
+    kl = kl_divergence(output.mean, output.log_var)
     return adversarial + config.kl_weight * kl, {"g": adversarial, "kl": kl}
+
+
+FAMILY = Family(
+    name="stackgan",
+    title=(__doc__ or "").partition("\n")[0],
+    config=StackGanConfig,
+    loss=StackGanLoss,
+    networks={"generator": Generator, "discriminators": build_discriminators},
+    phases=adversarial_phases(discriminator_loss, generator_loss),
+    sample=sample,
+    resolutions=resolutions,
+    needs=needs,
+)

@@ -1,0 +1,1 @@
+"""Discriminators that several families share."""
