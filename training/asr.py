@@ -1,6 +1,5 @@
 """Train the recogniser (Transformer encoder-decoder, joint CTC and attention) on transcribed speech."""
 
-import copy
 import logging
 import os
 import sys
@@ -31,7 +30,7 @@ from metrics.cer import character_error_rate
 from metrics.error_rates import NORMALISATION
 from metrics.wer import word_error_rate
 from training.config import RunConfig, load_config
-from training.ema import update_ema
+from training.ema import averaged
 from training.run import Run
 from training.schedule import set_rate, warmup_cosine
 
@@ -102,7 +101,7 @@ def train(config: TrainAsr) -> None:
     model = SpeechModel(config.model, len(tokenizer)).to(device)
     usable = usable_clips(train_set, tokenizer, model.encoder.subsampling, config.data.train)
     plan = BatchPlan(train_set.lengths[usable], config.batch_seconds, config.run.seed)
-    average = copy.deepcopy(model).requires_grad_(False)
+    average = averaged(model, config.ema)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
     )
@@ -120,7 +119,7 @@ def train(config: TrainAsr) -> None:
     def batch_at(step: int) -> Batch:
         return make_batch(train_set, [usable[i] for i in plan.batch(step)], tokenizer, config, step)
 
-    recognizer = Recognizer(average, tokenizer, config.ctc_weight)
+    recognizer = Recognizer(average.module, tokenizer, config.ctc_weight)
     with Prefetcher(batch_at) as batches:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
@@ -143,7 +142,7 @@ def train(config: TrainAsr) -> None:
             loss.total.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
-            update_ema(average, model, step, config.ema)
+            average.update_parameters(model)
             run.log(
                 step,
                 loss=loss.total.detach(),
