@@ -60,7 +60,7 @@ def trained() -> Recognizer:
     tokens = torch.tensor([tokenizer.encode(text) for text in TEXTS])
     lengths = torch.tensor([tokens.shape[1]] * 2)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
-    for _ in range(300):
+    for _ in range(120):
         loss = joint_loss(*model(features, is_pad, tokens), tokens, lengths, smoothing=0.0).total
         optimizer.zero_grad()
         loss.backward()
@@ -195,16 +195,16 @@ def test_silence_around_a_sentence_changes_none_of_its_words(released, root):
 def test_a_long_recording_is_heard_between_its_pauses(released, root):
     from asr.audio import load_audio
 
-    names = ["blue_bird", "green_tail", "red_crown", "blue_bird", "green_tail", "red_crown"]
+    names = ["blue_bird", "green_tail", "red_crown"]
     clips = {name: load_audio(root / "samples" / f"{name}.ogg") for name in names}
     sound = np.concatenate([part for name in names for part in (clips[name], np.zeros(RATE, np.float32))])
-    assert len(sound) > 25 * RATE
-    heard = released.transcribe(sound, beam=3)
-    one = {name: released.transcribe(clip, beam=3).text for name, clip in clips.items()}
+    assert len(sound) > 13 * RATE
+    heard = released.transcribe(sound, beam=2)
+    one = {name: released.transcribe(clip, beam=2).text for name, clip in clips.items()}
     assert heard.text == " ".join(one[name] for name in names) == " ".join(word.text for word in heard.words)
     times = [time for word in heard.words for time in (word.start, word.end)]
     assert times == sorted(times) and times[-1] <= heard.seconds and 0.9 < heard.confidence < 1
-    assert released.transcribe_batch([sound, clips["red_crown"]], beam=3) == [heard.text, one["red_crown"]]
+    assert released.transcribe_batch([sound, clips["red_crown"]], beam=2) == [heard.text, one["red_crown"]]
     pieces = pieces_of(sound)
     assert len(pieces) == len(names)
     loud = np.abs(sound) > 0.05
