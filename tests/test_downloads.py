@@ -1,0 +1,279 @@
+"""Downloads from a server on this machine: resumed, checked, unpacked inside their folder, and told in one line."""
+
+import hashlib
+import http.server
+import io
+import re
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+from test_cub import make_set
+
+from core.errors import UserError
+from data import fetch as fetching
+from data import prepare
+from data.downloads import DOWNLOADS, Download
+from data.fetch import fetch, unpack
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves `files`; knows Range unless told not to; may cut the connection after some bytes, some times."""
+
+    files: dict[str, bytes] = {}
+    requests: list[tuple[str, str]] = []
+    cuts: list[int] = []  # bytes until the connection is cut, one a request
+    knows_range = True
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range", "")
+        type(self).requests.append((self.path, asked))
+        content = self.files.get(self.path)
+        if content is None:
+            return self.send_error(404)
+        start = int(re.findall(r"\d+", asked)[0]) if asked and self.knows_range else 0
+        if start >= len(content):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        end = start + self.cuts.pop(0) if self.cuts else None
+        self.wfile.write(content[start:end])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
+    handler = type("Handler", (Server,), {"files": {}, "requests": [], "cuts": []})
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    handler.url = f"http://127.0.0.1:{httpd.server_port}"
+    yield handler
+    httpd.shutdown()
+    httpd.server_close()
+
+
+CONTENT = bytes(range(256)) * 400
+
+
+def sha256(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def of(server, name: str = "net.pth", checksum: str = sha256(CONTENT), makes: str = "") -> Download:
+    return Download(f"{server.url}/{name}?download=1", 1000, checksum, makes or name, "free")
+
+
+def test_a_file_is_fetched_once(server, tmp_path):
+    server.files["/net.pth?download=1"] = CONTENT
+    assert fetch(of(server), tmp_path / "new").read_bytes() == CONTENT
+    fetch(of(server), tmp_path / "new")
+    assert len(server.requests) == 1 and [path.name for path in (tmp_path / "new").iterdir()] == ["net.pth"]
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_published_checksums_in_full_or_their_first_digits(server, tmp_path, kind):
+    server.files["/net.pth?download=1"] = CONTENT
+    digest = hashlib.new(kind, CONTENT).hexdigest()
+    for i, given in enumerate((digest, digest[:8])):
+        assert fetch(of(server, checksum=f"{kind}:{given}"), tmp_path / str(i)).exists()
+
+
+def test_a_cut_connection_goes_on_where_it_stopped(server, tmp_path):
+    server.files["/net.pth?download=1"] = CONTENT
+    server.cuts += [30_000, 40_000]
+    assert fetch(of(server), tmp_path).read_bytes() == CONTENT
+    assert [asked for _, asked in server.requests] == ["", "bytes=30000-", "bytes=70000-"]
+
+
+def test_a_part_of_an_earlier_process_is_used(server, tmp_path):
+    server.files["/net.pth?download=1"] = CONTENT
+    (tmp_path / "net.pth.part").write_bytes(CONTENT[:50_000])
+    assert fetch(of(server), tmp_path).read_bytes() == CONTENT
+    assert server.requests[0][1] == "bytes=50000-"
+    (tmp_path / "net.pth").rename(tmp_path / "net.pth.part")  # whole, but not yet checked
+    assert fetch(of(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_without_range_starts_anew(server, tmp_path):
+    server.files["/net.pth?download=1"], server.knows_range = CONTENT, False
+    (tmp_path / "net.pth.part").write_bytes(CONTENT[:50_000])
+    assert fetch(of(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_what_is_cut_again_and_again_is_kept(server, tmp_path):
+    server.files["/net.pth?download=1"] = CONTENT
+    server.cuts += [1000] * 4
+    with pytest.raises(
+        UserError, match=r"127.0.0.1 sent 4,000 bytes of net.pth .*run this again to go on"
+    ) as caught:
+        fetch(of(server), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert fetch(of(server), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_wrong_checksum_is_refused_and_removed(server, tmp_path):
+    server.files["/net.pth?download=1"] = CONTENT[:-1] + b"!"
+    with pytest.raises(
+        UserError, match="net.pth has the SHA256 .* is expected: .*it is removed, run this again"
+    ):
+        fetch(of(server), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_published_checksum_the_first_one_is_kept(server, tmp_path, capsys):
+    server.files["/net.pth?download=1"] = CONTENT
+    fetch(of(server, checksum=""), tmp_path)
+    assert "no checksum is published" in capsys.readouterr().out
+    assert (tmp_path / "net.pth.sha256").read_text().split()[0] == sha256(CONTENT).removeprefix("sha256:")
+    (tmp_path / "net.pth").unlink()
+    server.files["/net.pth?download=1"] = CONTENT[:-1] + b"!"
+    with pytest.raises(UserError, match="net.pth has the SHA256"):
+        fetch(of(server, checksum=""), tmp_path)
+
+
+def test_what_is_not_there_or_cannot_be_reached(server, tmp_path):
+    with pytest.raises(UserError, match=r"net.pth\?download=1: 404 Not Found; its publisher has moved it"):
+        fetch(of(server), tmp_path)
+    offline = of(server)._replace(url="http://127.0.0.1:9/net.pth")
+    with pytest.raises(
+        UserError, match="cannot reach 127.0.0.1 .*connect to the internet .*or fetch http"
+    ) as caught:
+        fetch(offline, tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="cannot reach no.such.host.invalid"):
+        fetch(offline._replace(url="http://no.such.host.invalid/a.pth"), tmp_path)
+
+
+def test_a_disk_too_small_is_told_before_anything_is_fetched(server, tmp_path):
+    with pytest.raises(UserError, match="downloading net.pth needs .* GB, .* free in"):
+        fetch(of(server)._replace(bytes=10**18), tmp_path)
+    assert server.requests == []
+
+
+# --- archives ---
+
+
+def tar(members: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            file.addfile(info)
+    return out.getvalue()
+
+
+def zipped(members: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("name", "pack"), [("set.tgz", tar), ("set.zip", zipped)])
+def test_an_archive_is_unpacked_and_removed(server, tmp_path, name, pack):
+    archive = pack({"birds/a.txt": b"a", "birds/x/b.txt": b"b", "note.txt": b""})
+    server.files[f"/{name}?download=1"] = archive
+    made = fetch(of(server, name, sha256(archive), "birds"), tmp_path / "set")
+    assert (made / "x" / "b.txt").read_bytes() == b"b"
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == ["birds", "note.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "archive"),
+    [
+        ("a.tgz", tar({"ok.txt": b"", "../out.txt": b"x"})),
+        ("b.tgz", tar({"ok.txt": b""}, {"birds": "../../out"})),
+        ("c.tgz", tar({"ok.txt": b""}, {"birds": "/etc/passwd"})),
+        ("d.zip", zipped({"ok.txt": b"", "../out.txt": b"x"})),
+        ("e.zip", zipped({"ok.txt": b"", "/out.txt": b"x"})),
+        ("f.zip", zipped({"ok.txt": b"", "..\\out.txt": b"x"})),
+    ],
+)
+def test_a_path_out_of_the_folder_is_refused(tmp_path, name, archive):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / name).write_bytes(archive)
+    with pytest.raises(UserError, match="was refused"):
+        unpack(folder / name, folder)
+    assert [path.name for path in folder.iterdir()] == [name] and [p.name for p in tmp_path.iterdir()] == [
+        "in"
+    ]
+
+
+@pytest.mark.parametrize(("name", "pack"), [("set.tgz", tar), ("set.zip", zipped)])
+def test_a_damaged_archive_leaves_nothing_half_done(tmp_path, name, pack):
+    whole = pack({f"birds/{i}.txt": bytes(range(256)) * 9 for i in range(9)})
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="is damaged|cannot unpack"):
+        unpack(tmp_path / name, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+# --- the command ---
+
+
+def test_the_command_fetches_reads_and_says_what_is_missing(server, tmp_path, monkeypatch, capsys):
+    root = make_set(tmp_path / "made")
+    archive = tar(
+        {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in (root / "CUB_200_2011").rglob("*")
+            if path.is_file()
+        }
+    )
+    server.files["/CUB.tgz?download=1"] = archive
+    monkeypatch.setitem(DOWNLOADS, "cub", [of(server, "CUB.tgz", sha256(archive), "CUB_200_2011")])
+    words = ["cub", "--download", "--root", str(tmp_path / "sets"), "--size", "16"]
+    with pytest.raises(
+        UserError, match="still missing are the captions: take text/ .*github.com/taoxugit/AttnGAN"
+    ):
+        prepare.main(words)
+    for part in ("text", "train", "test"):
+        (root / part).rename(tmp_path / "sets" / "cub" / part)
+    prepare.main(words)
+    said = capsys.readouterr().out
+    assert "train: 4 pictures of 2 classes" in said and "CUB_200_2011: free; 0 MB from http" in said
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["librispeech", "--download"],
+            "librispeech has no address .*there are: cub, ljspeech, coco, networks",
+        ),
+        (["painted_birds", "--download"], "--download is for sets that are read"),
+        (["cub", "--download", "--source", "x"], "--source is for a set that is there already"),
+        (["networks"], "networks are only fetched: python -m data.prepare networks --download"),
+        (["coco"], "no folder .*coco; name the folder of coco with --source, or fetch it with --download"),
+        (["cub", "--source", "x" * 300], "no folder xxx"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(tmp_path: Path, words, message):
+    with pytest.raises(UserError, match=message):
+        prepare.main([*words, "--root", str(tmp_path)])
+
+
+def test_the_table_holds_whole_addresses_and_checksums():
+    every = [download for downloads in DOWNLOADS.values() for download in downloads]
+    assert len({download.url for download in every}) == len(every) == 9
+    for download in every:
+        assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:([0-9a-f]{64}|[0-9a-f]{8})", download.checksum)
+        assert download.url.startswith("http") and download.bytes > 10**6 and download.licence
