@@ -9,6 +9,7 @@ from core.errors import UserError
 BLANK = 0  # CTC's blank, also the filling of padded targets
 EDGE = 1  # start of sentence at the decoder's input, end of sentence at its output
 SPECIAL = ("<blank>", "<edge>")
+MOST_CHARACTERS = 10_000
 CHARACTERS = " 'abcdefghijklmnopqrstuvwxyz"
 
 
@@ -53,10 +54,12 @@ class CharacterTokenizer:
         """Rebuild from vocabulary.json. Raises UserError where it is no list of characters."""
         if (
             not isinstance(symbols, list)
-            or tuple(symbols[:2]) != SPECIAL
-            or any(len(s) != 1 for s in symbols[2:])
+            or symbols[:2] != list(SPECIAL)
+            or not 0 < len(symbols) - 2 <= MOST_CHARACTERS
+            or any(not isinstance(s, str) or len(s) != 1 for s in symbols[2:])
+            or len(set(symbols)) < len(symbols)
         ):
             raise UserError(
-                f"the recogniser's vocabulary.json should list {', '.join(SPECIAL)} and single characters"
+                f"the recogniser's vocabulary.json should list {', '.join(SPECIAL)} and single characters, each once"
             )
         return cls("".join(symbols[2:]))

@@ -306,8 +306,10 @@ def test_tokenizer():
     assert tokenizer.decode(tokenizer.encode("It's Red.")) == "it's red"
     assert len(tokenizer) == 30 and min(tokenizer.encode("abc' z")) > EDGE
     assert CharacterTokenizer.from_json(tokenizer.as_json()).characters == tokenizer.characters
-    with pytest.raises(UserError, match="vocabulary"):
-        CharacterTokenizer.from_json(["a", "b"])
+    start = ["<blank>", "<edge>"]
+    for wrong in (["a", "b"], None, {}, start, [*start, 1], [*start, "ab"], [*start, "a", "a"], [start, "a"]):
+        with pytest.raises(UserError, match="vocabulary"):
+            CharacterTokenizer.from_json(wrong)
 
 
 def test_batches_are_a_function_of_the_step():
