@@ -1,6 +1,6 @@
 """What more hours bring: `python -m recipes.curve runs/projected_real --data datasets/cub --network FILE`.
 
-Measures FID and KID of the painters that a run kept on its way (`keep_every=`), writes results/curve-<run>.json and
+Measures FID and KID of the painters that a run kept on its way (`snapshot_every=`), writes results/curve-<run>.json and
 draws docs/curve-<run>.png; the hours of a painter that the run started from count. What lies ahead is the power law
 FID = a hours^-b through the later half of the points: a straight line here, and no promise, since every training
 flattens at last.
@@ -22,14 +22,14 @@ AHEAD = (2, 5, 10)  # times the hours of the last painter
 
 def main() -> int:
     p = Parser(prog="python -m recipes.curve", description="FID against hours of a run's kept painters.")
-    p.add_argument("run", type=Path, help="the run's folder, trained with keep_every=")
+    p.add_argument("run", type=Path, help="the run's folder, trained with snapshot_every=")
     p.add_argument("--data", type=Path, required=True, help="birds in CUB's layout")
     p.add_argument("--network", type=Path, required=True, help="weights of the measuring network")
     p.add_argument("--samples", type=int, default=1000, help="captions painted for each (default 1000)")
     args = p.parse(None)
     kept = sorted(args.run.glob("snapshots/*/config.json")) or sorted(args.run.glob("kept/*/config.json"))
     if len(kept) < 2:
-        raise UserError(f"{args.run} kept {len(kept)} painters, 2 or more are needed; train with keep_every=")
+        raise UserError(f"{args.run} kept {len(kept)} painters, 2 or more are needed; train with snapshot_every=")
     measured = [row(args, config.parent) for config in kept]
     rows, real = [one for one, _ in measured], measured[-1][1]
     hours, fid = (np.array([r[key] for r in rows]) for key in ("hours", "fid"))

@@ -104,6 +104,7 @@ def train(config: TrainGan) -> None:
     torch.manual_seed(config.run.seed)
     networks = family.build(architecture)
     before = state.get("before", {}) if state else {}
+    horizon = state["horizon"] if state else config.run.steps  # of the schedule
     if config.start and not state:
         before = start_from(config.start, networks, text_checksum(encoder))
     for network in networks.values():
@@ -125,7 +126,10 @@ def train(config: TrainGan) -> None:
 
     for step in run.steps(state):
         seed_step(config.run.seed, step)
-        rate = linear_end(step, config.run.steps, config.decay) * every_epoch(step, config.halve_every, 0.5)
+        # more steps than the run was started with are taken at the last rate, which would otherwise rise again
+        rate = linear_end(min(step, horizon - 1), horizon, config.decay) * every_epoch(
+            step, config.halve_every, 0.5
+        )
         for name, optimizer in optimizers.items():
             set_rate(optimizer, rate * base_rate(config, name))
         numbers = range(step * config.accumulate, (step + 1) * config.accumulate)
@@ -142,7 +146,12 @@ def train(config: TrainGan) -> None:
             folder = run.folder / "snapshots" / f"{step + 1:06d}"
             save_snapshot(reader, folder, config, step + 1, run.elapsed, before)
         if run.save_due(step):
-            run.save(step, before=before, **{name: part.state_dict() for name, part in kept.items()})
+            run.save(
+                step,
+                before=before,
+                horizon=horizon,
+                **{name: part.state_dict() for name, part in kept.items()},
+            )
 
     if parallel.is_first():
         if "discriminators" in networks:  # for a training that starts from this one

@@ -31,7 +31,7 @@ FREE_KEYS = (
     "run.threads",
     "run.device",
     "data.terms",
-    "keep_every",
+    "snapshot_every",
     "measure_every",
     "measure_pictures",
 )
