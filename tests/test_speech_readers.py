@@ -377,6 +377,30 @@ def test_sound_cut_short_is_damage_in_every_format(tmp_path, cache, name, rate):
         load_speech(root, "train", cache)
 
 
+def test_random_damage_to_a_set_is_read_or_told_in_one_line(tmp_path, cache):
+    root = make_ljspeech(tmp_path / "own", chapters=2, clips=2)
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("LJ001-0001\nLJ001-0002\n")
+    rng = np.random.default_rng(0)
+    files = [root / "metadata.csv", root / "splits" / "train.txt", root / "wavs" / "LJ001-0001.wav"]
+    whole = {path: path.read_bytes() for path in files}
+    told = 0
+    for _ in range(25):
+        path = files[rng.integers(len(files))]
+        content = bytearray(whole[path])
+        for _ in range(rng.integers(1, 5)):
+            content[rng.integers(min(len(content), 120))] = rng.integers(256)
+        path.write_bytes(content[: rng.integers(len(content))] if rng.random() < 0.3 else content)
+        try:
+            for on_damaged in ("skip", "error"):
+                assert len(load_speech(root, "train", cache, on_damaged=on_damaged)) > 0
+        except UserError as error:
+            told += 1
+            assert "\n" not in str(error)
+        path.write_bytes(whole[path])
+    assert 4 < told < 25
+
+
 # --- the real sets ---
 
 
