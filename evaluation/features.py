@@ -75,6 +75,7 @@ def species_classes(
 
     from metrics.linear_classifier import fit
 
+    images.require_classes("the Inception Score by species")
     labels = images.class_ids
     halves = [slice(0, None, 2), slice(1, None, 2)]  # pictures of a species stand together: half of each
     learnt = [fit(seen[half], labels[half], np.unique(labels)) for half in halves]

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import re
+import signal
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -34,8 +35,10 @@ from data.painted_birds.grammar import (
 from data.painted_birds.scene import HEIGHT, POSES, WIDTH, make_scene
 from data.painted_birds.settings import settings_of
 from data.painted_birds.species import species_list, species_marks
+from data.parallel import in_parallel
 from data.pickles import load_pickle
 from data.sampling import image_batch
+from data.sets import read_parts
 
 SMALL = {"train_species": 3, "train_pictures": 2, "test_species": 2, "test_pictures": 2}
 
@@ -344,6 +347,16 @@ def test_the_command_makes_and_reads(birds: Path, capsys):
         (["painted_birds", "--seed", "-1"], "seed is -1"),
         (["painted_birds", "--val", "3"], "--val is no option of painted_birds"),
         (["painted_birds", "--source", "x"], "--source is for sets that are read"),
+        (
+            ["painted_birds", "--train-species", "100000000"],
+            "train_species is 100000000; it must be at most 50,000",
+        ),
+        (["painted_birds", "--train-pictures", "1001"], "train_pictures is 1001; it must be at most 1,000"),
+        (["painted_birds", "--size", "10000"], "at most 2048"),
+        (
+            ["spoken_captions", "--train", "1000000000000"],
+            "train is 1000000000000; it must be at most 50,000",
+        ),
         (["cub", "--source", "nowhere"], "no folder nowhere"),
         (["cub", "--seed", "3"], "--seed is for sets that are made"),
     ],
@@ -370,3 +383,59 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch):
     settings = BirdSettings(version=painted.VERSION)
     with pytest.raises(UserError, match="was made by version"):
         settings_of(tmp_path / "painted_birds", settings, None)
+
+
+def test_too_many_pictures_are_told_with_their_time_and_size(tmp_path: Path):
+    asked = {"train_species": 50_000, "train_pictures": 1000, "scale": 2}
+    with pytest.raises(
+        UserError, match=r"50,001,000 pictures would take about 4,200 GB and 1,667 hours of a core"
+    ):
+        ensure_painted_birds(tmp_path, settings=asked)
+    assert not (tmp_path / "painted_birds").exists()
+
+
+def test_what_a_killed_process_left_among_the_pictures_is_removed(birds: Path):
+    before = checksums(birds)
+    picture = min((birds / "CUB_200_2011" / "images").glob("*/*.jpg"))
+    left = [
+        picture.with_name(f".{picture.name}.abcd_123"),
+        birds / "text" / picture.parent.name / f".{picture.stem}.txt.00000000",
+        birds / ".parts.csv.zzzzzzzz",
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+    in_cache = birds / "cache" / ".train-16.bin.abcd1234"  # perhaps of a process that is packing now
+    in_cache.parent.mkdir(exist_ok=True)
+    in_cache.write_bytes(b"")
+    picture.unlink()
+    ensure_painted_birds(birds.parent)
+    assert checksums(birds) == before and in_cache.exists()
+    in_cache.unlink()
+
+
+def die(task: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line():
+    with pytest.raises(UserError, match="counting: a worker process was killed, .*the same command goes on"):
+        in_parallel(die, [1], "counting", [1], "bird")
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"seed": "x"}', '{"seed": -5}', '{"train_species": 1e99}', "null"]
+)
+def test_damaged_settings_are_refused(tmp_path: Path, content):
+    (tmp_path / "painted_birds").mkdir()
+    (tmp_path / "painted_birds" / "settings.json").write_text(content)
+    with pytest.raises(UserError, match="settings.json"):
+        ensure_painted_birds(tmp_path)
+
+
+def test_true_colours_that_are_damaged(birds: Path, tmp_path: Path):
+    assert len(read_parts(birds)) == 10
+    content = (birds / "parts.csv").read_text()
+    for damage in (content.replace("head", "hat"), content[:-9], "", content.replace(",", ";")):
+        (tmp_path / "parts.csv").write_text(damage)
+        with pytest.raises(UserError, match="parts.csv is damaged"):
+            read_parts(tmp_path)

@@ -157,3 +157,31 @@ def test_real_captions_pickle(realdata):
     got = read_captions_pickle(realdata / "birds" / "captions.pickle")
     assert (len(got.train), len(got.test), len(got.words)) == (88550, 29330, 5450)
     assert got.words[0] == "<end>"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"\x80\x02Nr\x00\x00\x00\x10.",  # a place in the memo that takes 4 GB
+        b"Np268435456\n.",
+        b"\x80\x04\x95\x00\x00\x00\x00\x40\x00\x00\x00N.",  # a frame of 256 GB
+        b"\x80\x05\x8e\x00\x00\x00\x00\x40\x00\x00\x00ab.",  # bytes of as many
+        b"\x80\x05\x96\x00\x00\x00\x00\x40\x00\x00\x00ab.",  # a bytearray
+        b"\x80\x02]" + b"K\x01" * 5000 + b"r\xff\xff\xff\x7f.",  # after a run of harmless ones
+    ],
+)
+def test_a_pickle_cannot_ask_for_more_memory_than_it_fills(tmp_path, stream):
+    import resource
+
+    path = tmp_path / "a.pickle"
+    path.write_bytes(stream)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="not a readable pickle"):
+        load_pickle(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_a_hundred_thousand_values_are_walked_over(tmp_path):
+    value = [list(range(1000)) for _ in range(100)] + [{i: str(i) for i in range(20_000)}]
+    for protocol in range(6):
+        assert load_pickle(write(tmp_path / "a.pickle", value, protocol)) == value

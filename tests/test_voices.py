@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from core.errors import UserError
-from data.painted_birds import voices
-from data.painted_birds.grammar import Marks, named_colours
+from data.painted_birds import recordings, voices
+from data.painted_birds.grammar import PARTS, Marks, named_colours
 from data.painted_birds.recordings import ensure_spoken_captions
 from data.painted_birds.species import species_list
 from data.speech import load_speech
@@ -160,3 +160,18 @@ def test_another_engine_that_is_not_there_is_asked_for(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="no program flite on the PATH; install it"):
         flite_captions.main()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_while_captions_are_spoken(tmp_path, monkeypatch):
+    """libsndfile would say "System error."; the line names the file and the reason."""
+
+    def full(path, content):
+        raise UserError(
+            f"cannot write {path}: No space left on device; free some space or choose another path"
+        )
+
+    monkeypatch.setattr(recordings, "write_bytes", full)
+    clip = voices.clip(0, "train", 0, [({part: "red" for part in PARTS}, Marks())])
+    with pytest.raises(UserError, match="a.flac: No space left on device"):
+        recordings._record_clip((tmp_path / "a.flac", clip))
+    assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,8 @@ def groups_of(pairs: "Pairs") -> tuple["np.ndarray", str]:
     are then called."""
     import numpy as np
 
-    classes: Any = getattr(pairs.real, "class_ids", None)
+    has_classes = getattr(pairs.real, "has_classes", False)
+    classes: Any = pairs.real.class_ids if has_classes else None
     if classes is not None and len(np.unique(classes[pairs.indices])) > 1:
         return classes[pairs.indices], "captions of other classes"
     return pairs.indices, "captions of other pictures, of any class"
