@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import errno
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -49,16 +50,37 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
-    """Run a script's `main` and end the process: 0 when done, 2 on a user's mistake, 130 on Ctrl-C."""
+    """Run a script's `main` and end the process: 0 when done, 2 on a user's mistake, 130 on Ctrl-C, 143 on SIGTERM."""
+    from core.interrupts import Terminated, catch_signals
+    from core.standins import QUESTIONS, stand_in_for_heavy_packages
+
+    for stream in (sys.stdout, sys.stderr):
+        # a text with bytes that the terminal's encoding lacks must not end a command; tests may have other streams
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
+        catch_signals()
+        if QUESTIONS.intersection(sys.argv[1:]):
+            stand_in_for_heavy_packages()
         code = main() or 0
+        sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        code = 130
+        code = _complain(f"error: {printable(error)}", 2)
+    except KeyboardInterrupt as error:
+        code = _complain(printable(error) or "stopped", 143 if isinstance(error, Terminated) else 130)
     except BrokenPipeError:  # `evaluate.py | head` is not an error
         sys.stderr.close()
         code = 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            raise
+        where = f" {printable(error.filename)}" if error.filename else ""
+        code = _complain(
+            f"error: cannot write{where}: {error.strerror}; free some space or choose another path", 2
+        )
     sys.exit(code)
+
+
+def _complain(line: str, code: int) -> int:
+    print(line, file=sys.stderr)
+    return code

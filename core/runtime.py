@@ -1,32 +1,71 @@
 """Settings of the process: threads, allocator, device, random numbers."""
 
 import ctypes
+import math
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from core.errors import UserError
+from core.errors import UserError, suggest
 
 
 def set_up(threads: int = 0, device: str = "auto") -> torch.device:
-    """Prepare the process before its first tensor and return the device to work on.
+    """`prepare_process` and `choose_device`, for the commands at the root; a library call does the latter alone."""
+    prepare_process(threads)
+    return choose_device(device)
 
-    threads: CPU threads, 0 for OMP_NUM_THREADS where that is set, else one a core.
-    device: "auto", "cpu", "cuda" or "cuda:<n>".
+
+def prepare_process(threads: int = 0) -> None:
+    """Choose the process's CPU threads and how it keeps memory, before its first tensor.
+
+    threads: 0 for OMP_NUM_THREADS where that is set, else one for each core that this process may use.
     """
     keep_freed_memory()
-    if threads or "OMP_NUM_THREADS" not in os.environ:  # which torch has read
-        torch.set_num_threads(
-            threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else threads or 1
-        )
+    torch.set_num_threads(threads or usable_threads())
+
+
+def usable_threads() -> int:
+    """OMP_NUM_THREADS where it is a number; else the cores that the kernel and the control group allow."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, control_group_cores())))
+
+
+def control_group_cores(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Cores' worth of processor time that the control group allows (containers, batch systems); inf without a limit."""
+    try:
+        if (root / "cpu.max").exists():  # version 2
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota, period = (
+                (root / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")
+            )
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # not Linux, or "max"
+        return math.inf
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" (the first GPU where there is one), "cpu", "cuda" or "cuda:<n>". Raises UserError for others."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count()
+    known = ["auto", "cpu", "cuda", *(f"cuda:{number}" for number in range(max(count, 1)))]
+    if not re.fullmatch(r"cpu|cuda(:\d{1,4})?", device):
+        meant = f"cuda:{device}" if device.isdecimal() else "cuda" if device in ("gpu", "mps", "rocm") else ""
+        near = f' (did you mean "{meant}"?)' if meant else suggest(device, known)
+        raise UserError(f'device "{device}" is unknown{near}; choose one of {", ".join(known)}')
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"device={device}, but this torch sees no GPU; use device=cpu")
+    if ":" in device and int(device[5:]) >= count:
+        raise UserError(f"device={device}, but there are {count} GPUs; the first is cuda:0")
     return torch.device(device)
 
 

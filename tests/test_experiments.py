@@ -46,7 +46,7 @@ def size(module: torch.nn.Module) -> int:
 
 def test_every_setting_for_cub_is_here():
     assert {
-        path.stem for path in (CONFIGS / "experiment").glob("*_cub*.yaml")
+        path.stem for path in (CONFIGS / "experiment").glob("*/*_cub*.yaml")
     } == GANS.keys() | ENCODERS.keys()
 
 

@@ -1,6 +1,7 @@
 """Several processes come to what one would; accumulated gradients, measures on a schedule, sweeps."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ from torch import nn
 
 from core.errors import UserError
 from t2i.families.registry import SETTINGS
+from training import classifier as train_classifier
 from training import gan as train_gan
-from training.sweep import combinations
 
 FAMILIES = {  # BatchNorm everywhere and DAMSM; the gradient penalty, which is differentiated twice; a frozen Stage I
     "attngan": ["gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.residual_blocks=1"],
@@ -130,25 +131,30 @@ def test_memory_layout_changes_nothing_but_rounding(tiny_world: Path, tmp_path: 
 # ---- sweeps ----
 
 
-def test_a_sweep_is_every_combination():
-    runs = combinations(["gan=dfgan", "run.seed=0,1", "gan.damsm_weight=0.5,2"])
-    assert [apart for _, apart in runs] == [
-        f"run.seed={seed},gan.damsm_weight={weight}" for seed in (0, 1) for weight in (0.5, 2)
-    ]
-    assert runs[0][0] == ["gan=dfgan", "run.seed=0", "gan.damsm_weight=0.5"]
-    with pytest.raises(UserError, match="has nothing to sweep over"):
-        combinations(["run.seed=0"])
-
-
-def test_a_sweep_trains_them_all_and_goes_on(root: Path, tiny_world: Path, tmp_path: Path):
+def test_a_sweep_trains_them_all_and_goes_on(tiny_world: Path, tmp_path: Path, monkeypatch, capfd):
+    """In this process by Hydra's basic launcher; the last time in another by joblib's."""
     world = tiny_world / "painted_birds"
-    words = [f"data.root={world}", f"data.cache={world / 'cache'}", f"run.root={tmp_path}", "run.steps=1"]
-    words += ["batch=4", "run.threads=1", "run.device=cpu", "--multirun", "width=4,8"]
-    command = [sys.executable, str(root / "train_classifier.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
-    assert done.returncode == 0, done.stderr
-    assert {path.name.rpartition("-")[2] for path in tmp_path.iterdir()} == {"width=4", "width=8"}
-    again = subprocess.run(command, capture_output=True, text=True, cwd=root)
-    assert again.returncode == 0 and again.stdout.count("is complete") == 2
-    wrong = subprocess.run([*command[:-1], "width=4,many"], capture_output=True, text=True, cwd=root)
-    assert wrong.returncode == 2 and wrong.stderr.startswith("error: train_classifier.py")
+    words = [
+        f"data.root={world}",
+        f"data.cache={world / 'cache'}",
+        f"run.root={tmp_path / 'runs'}",
+        "run.steps=1",
+    ]
+    words += ["run.name=sweep", "batch=4", "run.threads=1", "run.device=cpu", "--multirun", "width=4,8"]
+    monkeypatch.chdir(tmp_path)
+
+    def sweep(*more: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["train_classifier.py", *words, *more])
+        train_classifier.main()
+        return capfd.readouterr().out
+
+    assert "2 runs" in sweep()
+    runs = tmp_path / "runs" / "sweep"
+    assert {path.name for path in runs.iterdir()} == {"width-4", "width-8", "summary.csv", "multirun.yaml"}
+    assert os.listdir(tmp_path) == ["runs"]
+    assert (runs / "summary.csv").read_text().count("\n") == 3
+    assert sweep("hydra/launcher=joblib", "hydra.launcher.n_jobs=1").count("is complete") == 2
+    printed = sweep("--dry-run")
+    assert "width: 4" in printed and "width: 8" in printed
+    with pytest.raises(UserError, match=r'width="many": a whole number'):
+        sweep("width=4,many")

@@ -1,7 +1,6 @@
 """Train the recogniser (Transformer encoder-decoder, joint CTC and attention) on transcribed speech."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,13 +23,15 @@ from asr.tokenizer import CharacterTokenizer
 from core.errors import UserError
 from core.fields import bounded, check, list_of, one_of
 from core.precision import autocast
-from core.runtime import seed_step, set_up
+from core.runtime import choose_device, seed_step
 from data.speech import SpeechSet, load_speech
 from metrics.cer import character_error_rate
 from metrics.error_rates import NORMALISATION
 from metrics.wer import word_error_rate
-from training.config import RunConfig, load_config
+from training.config import RunConfig
+from training.distributed import refuse_several
 from training.ema import averaged
+from training.front import run_trainer
 from training.run import Run
 from training.schedule import set_rate, warmup_cosine
 
@@ -80,16 +81,15 @@ class Batch(NamedTuple):
 
 
 def main() -> None:
-    train(load_config("train_asr", TrainAsr, sys.argv[1:], __doc__ or ""))
+    run_trainer("train_asr", TrainAsr, train, __doc__ or "")
 
 
 def train(config: TrainAsr) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
     check(config)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("train_asr.py trains in one process; start it without torchrun")
-    device = set_up(config.run.threads, config.run.device)
-    run = Run(config, config.run)
+    refuse_several("train_asr.py")
+    device = choose_device(config.run.device)
+    run = Run(config, config.run, device)
     state = run.restore()
     if run.is_complete(state):
         return
@@ -124,7 +124,7 @@ def train(config: TrainAsr) -> None:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
             seed_step(config.run.seed, step)
-            set_rate(optimizer, config.lr * warmup_cosine(step, config.run.steps, config.warmup))
+            set_rate(optimizer, config.lr * warmup_cosine(step, run.horizon, config.warmup))
             features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
             features = mask_features(features, is_pad, generator(config, step, 1), config.augment)
             with autocast(device, config.run.precision):

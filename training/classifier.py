@@ -1,6 +1,5 @@
 """Train the part-colour classifier on rendered painted birds: the judge that reads colours back from pictures."""
 
-import sys
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -8,13 +7,15 @@ import torch.nn.functional as F
 
 from core.model_folder import save_model
 from core.precision import autocast
-from core.runtime import seed_step, set_up
+from core.runtime import choose_device, seed_step
 from data.captioned_images import CaptionedImages
 from data.painted_birds.grammar import COLOURS, PARTS
 from data.sampling import image_batch, to_unit
 from data.sets import ImageData, open_images, read_parts
 from evaluation.part_classifier import PartClassifier, PartClassifierConfig
-from training.config import RunConfig, load_config
+from training.config import RunConfig
+from training.distributed import refuse_several
+from training.front import run_trainer
 from training.run import Run
 from training.schedule import set_rate, warmup_cosine
 
@@ -30,13 +31,14 @@ class TrainClassifier:
 
 
 def main() -> None:
-    train(load_config("train_classifier", TrainClassifier, sys.argv[1:], __doc__ or ""))
+    run_trainer("train_classifier", TrainClassifier, train, __doc__ or "")
 
 
 def train(config: TrainClassifier) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
-    device = set_up(config.run.threads, config.run.device)
-    run = Run(config, config.run)
+    refuse_several("train_classifier.py")
+    device = choose_device(config.run.device)
+    run = Run(config, config.run, device)
     state = run.restore()
     if run.is_complete(state):
         return
@@ -55,7 +57,7 @@ def train(config: TrainClassifier) -> None:
     for step in run.steps(state):
         seed_step(config.run.seed, step)
         batch = image_batch(train_set, step, config.batch, config.run.seed)
-        set_rate(optimizer, config.lr * warmup_cosine(step, config.run.steps, warmup=20))
+        set_rate(optimizer, config.lr * warmup_cosine(step, run.horizon, warmup=20))
         with autocast(device, config.run.precision):
             logits = model(batch.images.to(device))  # (B, P, K)
         loss = F.cross_entropy(logits.flatten(0, 1), labels[batch.indices].flatten().to(device))

@@ -43,7 +43,7 @@ def is_first() -> bool:
 
 
 @contextmanager
-def first_alone() -> Iterator[None]:
+def main_process_first() -> Iterator[None]:
     """The first process does this while the others wait; then they do it too."""
     if not is_first():
         dist.barrier()
@@ -55,6 +55,35 @@ def first_alone() -> Iterator[None]:
 def leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def refuse_several(script: str) -> None:
+    """For a trainer that does not share its batches. Raises UserError under `torchrun` with several processes."""
+    if (count := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise UserError(
+            f"{script} trains in one process, and {count} would each train everything; start it without torchrun"
+        )
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Say in one line that another process of a shared training is gone, or that memory ran out. Raises UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text:
+            raise UserError(
+                "there is not enough memory for this training; choose a smaller batch or narrower networks"
+            ) from error
+        if isinstance(error, dist.DistError) or (
+            dist.is_initialized() and ("gloo" in text or "NCCL" in text)
+        ):
+            raise UserError(
+                f"another process of this training ended ({text.splitlines()[0][:120]}); see what it said, and start "
+                "all of them again: they go on from the last checkpoint"
+            ) from error
+        raise
 
 
 # ---- rows ----

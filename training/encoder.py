@@ -1,6 +1,5 @@
 """Train a text and an image encoder that match captions and pictures: DAMSM, or char-CNN-RNN."""
 
-import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ from torch import nn
 
 from core.errors import UserError
 from core.precision import autocast
-from core.runtime import seed_step, set_up
+from core.runtime import choose_device, seed_step
 from data.sampling import hard_negatives, image_batch
 from data.sets import ImageData, open_images, terms_of
 from evaluation.validation import real_r_precision
@@ -22,7 +21,9 @@ from t2i.encoders.char_cnn_rnn import CharEncoder
 from t2i.encoders.damsm import Damsm
 from t2i.encoders.image import InceptionImageEncoder, PretrainedImageEncoder, load_inception
 from t2i.encoders.registry import ENCODER_CONFIGS, build_encoder
-from training.config import RunConfig, load_config
+from training.config import RunConfig
+from training.distributed import refuse_several
+from training.front import run_trainer
 from training.run import Run
 from training.schedule import every_epoch, set_rate, warmup_cosine
 
@@ -81,15 +82,16 @@ METHODS = {
 
 
 def main() -> None:
-    train(load_config("train_encoder", TrainEncoder, sys.argv[1:], __doc__ or ""))
+    run_trainer("train_encoder", TrainEncoder, train, __doc__ or "")
 
 
 def train(config: TrainEncoder) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
     if config.each < 1:
         raise UserError(f"each={config.each} captions of a picture; give 1 or more")
-    device = set_up(config.run.threads, config.run.device)
-    run = Run(config, config.run)
+    refuse_several("train_encoder.py")
+    device = choose_device(config.run.device)
+    run = Run(config, config.run, device)
     state = run.restore()
     if run.is_complete(state):
         return
@@ -121,7 +123,7 @@ def train(config: TrainEncoder) -> None:
             train_set, step, config.batch, config.run.seed, method.distinct, captions_per_image=config.each
         )
         captions, again = batch.captions[: config.batch], batch.captions[config.batch :]
-        set_rate(optimizer, config.lr * method.rate(step, config.run.steps, classes))
+        set_rate(optimizer, config.lr * method.rate(step, run.horizon, classes))
         negatives = hard_negatives(captions, config.hard_negatives, step, config.run.seed)
         with autocast(device, config.run.precision):
             loss, parts = model.loss(

@@ -3,7 +3,6 @@
 With `torchrun --nproc-per-node 2 train_gan.py ...` several processes share every batch and compute what one would.
 """
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -20,7 +19,7 @@ from core.fields import check as check_fields
 from core.model_folder import save_discriminators
 from core.model_registry import DAMSM
 from core.precision import autocast
-from core.runtime import seed_step, set_up
+from core.runtime import choose_device, seed_step
 from data.captioned_images import CaptionedImages
 from data.sampling import hard_negatives, image_batch
 from data.sets import ImageData, open_images
@@ -33,8 +32,9 @@ from t2i.families.registry import SETTINGS, family_of
 from t2i.painter import Painter, painter_of
 from training import distributed as parallel
 from training.cards import save_snapshot
-from training.config import RunConfig, load_config
+from training.config import RunConfig
 from training.ema import averaged
+from training.front import run_trainer
 from training.run import Run
 from training.schedule import every_epoch, linear_end, set_rate
 from training.warm_start import start_from
@@ -81,30 +81,29 @@ class TrainGan:
 
 
 def main() -> None:
-    train(load_config("train_gan", TrainGan, sys.argv[1:], __doc__ or ""))
+    run_trainer("train_gan", TrainGan, train, __doc__ or "")
 
 
 def train(config: TrainGan) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
     check_fields(config)
-    device = parallel.join(set_up(config.run.threads, config.run.device))
+    device = parallel.join(choose_device(config.run.device))
     encoder = open_encoder(config.encoder).to(device)
     config.gan.embedding = encoder.config.embedding
     family = family_of(config.gan)
     architecture, losses = family.split(config.gan)
     check(config, encoder)
-    run = Run(config, config.run, parallel.is_first())
+    run = Run(config, config.run, device)
     state = run.restore()
     if run.is_complete(state):
         return
     sides = family.resolutions(architecture)
-    with parallel.first_alone():  # which draws and packs the images where that is still to be done
+    with parallel.main_process_first():  # which draws and packs the images where that is still to be done
         train_set, test_set = (open_images(config.data, split, sides[-1]) for split in ("train", "test"))
 
     torch.manual_seed(config.run.seed)
     networks = family.build(architecture)
     before = state.get("before", {}) if state else {}
-    horizon = state["horizon"] if state else config.run.steps  # of the schedule
     if config.start and not state:
         before = start_from(config.start, networks, text_checksum(encoder))
     for network in networks.values():
@@ -127,9 +126,8 @@ def train(config: TrainGan) -> None:
     for step in run.steps(state):
         seed_step(config.run.seed, step)
         # more steps than the run was started with are taken at the last rate, which would otherwise rise again
-        rate = linear_end(min(step, horizon - 1), horizon, config.decay) * every_epoch(
-            step, config.halve_every, 0.5
-        )
+        rate = linear_end(min(step, run.horizon - 1), run.horizon, config.decay)
+        rate *= every_epoch(step, config.halve_every, 0.5)
         for name, optimizer in optimizers.items():
             set_rate(optimizer, rate * base_rate(config, name))
         numbers = range(step * config.accumulate, (step + 1) * config.accumulate)
@@ -146,12 +144,7 @@ def train(config: TrainGan) -> None:
             folder = run.folder / "snapshots" / f"{step + 1:06d}"
             save_snapshot(reader, folder, config, step + 1, run.elapsed, before)
         if run.save_due(step):
-            run.save(
-                step,
-                before=before,
-                horizon=horizon,
-                **{name: part.state_dict() for name, part in kept.items()},
-            )
+            run.save(step, before=before, **{name: part.state_dict() for name, part in kept.items()})
 
     if parallel.is_first():
         if "discriminators" in networks:  # for a training that starts from this one

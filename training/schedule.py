@@ -21,7 +21,7 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 
 def linear_end(step: int, steps: int, share: float) -> float:
     """1, then falling to 0 over the last `share` of the steps."""
-    return min(1.0, (steps - step) / max(share * steps, 1))
+    return min(1.0, max(0.0, steps - step) / max(share * steps, 1))
 
 
 def every_epoch(step: int, epoch: int, factor: float) -> float:
