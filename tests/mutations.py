@@ -56,7 +56,7 @@ MUTATIONS = [
     Mutation("StackGAN's augmentation without ReLU", r"F\.relu\(at_least_float32\(self\.linear\(sentence\)\)\)", "at_least_float32(self.linear(sentence))", STACKGAN),
     Mutation("StackGAN's KL weight", r"kl_weight: float = bounded\(2\.0", "kl_weight: float = bounded(1.0", STACKGAN),
     # layers
-    Mutation("upsampling kernel mirrored", r"\(1 - i, i, 1 - j, j\)", "(i, 1 - i, j, 1 - j)", GANS),
+    Mutation("upsampling kernel mirrored", r"view\(9, 3, 3\)\.flip\(1, 2\)", "view(9, 3, 3)", GANS),
     Mutation("residual halved", r"return x \+ self\.block\(x\)", "return x + 0.5 * self.block(x)", ATTNGAN),
     Mutation("slope 0.2 -> 0.1 of discriminators", r"\[nn\.BatchNorm2d\(outputs\)\] if normed else \[\]\), nn\.LeakyReLU\(0\.2\)", "[nn.BatchNorm2d(outputs)] if normed else []), nn.LeakyReLU(0.1)", GANS),
     Mutation("BatchNorm's eps of discriminators", r"\[nn\.BatchNorm2d\(outputs\)\] if normed", "[nn.BatchNorm2d(outputs, eps=1e-3)] if normed", GANS),
