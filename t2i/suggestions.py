@@ -1,8 +1,7 @@
 """What a text encoder's vocabulary makes of a sentence: the words it knows, and what to say instead of the others.
 
-Pure functions of a text and a vocabulary, without torch: the terminal, a page and tests ask them alike. Spelling is
-compared by difflib and inflections by the endings below: nltk's stemmer and edit distance give the same offers, but
-importing nltk takes longer than generating the pictures.
+Pure functions of a text and a vocabulary, without torch: the terminal, a page and tests ask them alike.
+Spelling is compared by difflib, inflections by the endings below: a stemmer of nltk would take seconds to import.
 """
 
 import difflib
