@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 SAMPLE := samples/red_crown.ogg
 CODE   := app asr core data evaluation metrics t2i training vision visualization $(wildcard *.py)
 # --no-compile: a third of the time goes into .pyc files, most of which nobody ever needs
-PIP    := $(PY) -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
+PIP    := $(PY) -m pip install -q --progress-bar on --no-compile --disable-pip-version-check -c constraints.txt
 
 demo: $(STAMP)  ## hear a sentence and paint eight painted and eight real birds of it (sets everything up first)
 	@echo "listening to $(SAMPLE)"
@@ -35,11 +35,11 @@ $(PY):
 	echo "error: found no Python 3.11 to 3.13; install one, or name it: make demo PYTHON=/path/to/python3.12" >&2; exit 2
 
 $(STAMP): pyproject.toml constraints.txt | $(PY)
-	@echo "installing the packages (one to two minutes the first time)"
+	@echo "installing the packages: 2.8 GB to fetch, 5.6 GB on disk, one to two minutes on a fast line"
 	@$(PIP) -e .
 	@touch $@
 
 $(STAMP)-dev: pyproject.toml constraints.txt | $(PY)
-	@echo "installing the packages and the tools of the tests (one to two minutes the first time)"
+	@echo "installing the packages and the tools of the tests: 2.8 GB to fetch, 5.6 GB on disk, one to two minutes on a fast line"
 	@$(PIP) -e '.[dev]'
 	@touch $(STAMP) $@

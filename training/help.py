@@ -56,7 +56,9 @@ def help_text(script: str, schema: type, description: str, words: list[str]) -> 
 def comments_of(cls: type) -> dict[str, str]:
     """The comment beside each field of a dataclass, or else the lines above it."""
     found: dict[str, str] = {}
-    for owner in reversed(cls.__mro__):
+    for part in getattr(cls, "joined_of", ()):  # the settings of a family have no source of their own
+        found |= comments_of(part)
+    for owner in () if found else reversed(cls.__mro__):
         if not dataclasses.is_dataclass(owner):
             continue
         source = textwrap.dedent(inspect.getsource(owner))

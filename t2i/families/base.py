@@ -137,4 +137,6 @@ def _settings(family: Family) -> type:
         family.needs(*family.split(settings))
 
     name = family.config.__name__.removesuffix("Config") + "Settings"
-    return dataclasses.make_dataclass(name, members, namespace={"__post_init__": check_both})
+    # joined_of: where --help finds the comments
+    namespace = {"__post_init__": check_both, "joined_of": (family.config, family.loss)}
+    return dataclasses.make_dataclass(name, members, namespace=namespace)
