@@ -37,7 +37,10 @@ def check_sizes(config: ModelConfig, where: str = "") -> None:
 
 @runtime_checkable
 class Encoder(Protocol):
-    """An `nn.Module` built from a ModelConfig. Padding changes nothing in what it returns, in training neither."""
+    """An `nn.Module` built from a ModelConfig. Padding changes nothing in what it returns, in training neither.
+
+    All its tensors are parameters or persistent buffers: it is built without values, which its saved state then gives.
+    """
 
     subsampling: int  # frames of 10 ms that one of its frames covers: T' = ceil(T / subsampling)
 
