@@ -15,11 +15,15 @@ import torch
 
 from core.errors import UserError, suggest
 from data.layouts import find_layout
-from data.listing import Entry, Listing
+from data.listing import Entry, Layout, Listing
 from data.packed import DamagedItems, Packed, damage_line, fingerprint, open_or_pack
 from data.pictures import VERSION, read_picture, short_side
 
 MOST_SIZE = 2048  # pixels of a side; the largest generators of the field make 1024
+
+# Parts of every set's training split: its last tenth, to choose by while training, and what that leaves. The test split
+# is for what is reported at the end.
+VALIDATION, WITHOUT_VALIDATION = "validation", "train_without_validation"
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +100,8 @@ def load_images(
 ) -> CaptionedImages:
     """Read one split of a set of captioned pictures, in any known layout, for square pictures of `size` pixels (S).
 
+    Beside the splits of the layout there are "validation", the last tenth of the classes of its training split, and
+    "train_without_validation", the others.
     Each picture is cut to its box (`crop_box`), or without boxes to its centre square, and its smaller side resized to
     int(S * 76 / 64), as AttnGAN does; the result is kept in `cache`/<split>-<size>.bin and read from there as long as
     neither the pictures nor their boxes change. Pictures and captions that are missing or damaged are collected over
@@ -105,15 +111,15 @@ def load_images(
     """
     root, cache = Path(root), Path(cache)
     layout = find_layout(root)
-    if split not in (splits := layout.splits(root)):
+    if split not in (splits := [*layout.splits(root), VALIDATION, WITHOUT_VALIDATION]):
         raise UserError(
-            f'no split "{split}" in {root}{suggest(split, splits)}: the splits are {" and ".join(splits)}'
+            f'no split "{split}" in {root}{suggest(split, splits)}: the splits are {", ".join(splits)}'
         )
     if not 1 <= size <= MOST_SIZE:
         bound = f"at least 1{'' if size < 1 else f' and at most {MOST_SIZE}'}"
         raise UserError(f"pictures of {size} pixels: the size must be {bound}")
     try:
-        listing = layout.read(root, split)
+        listing = _read(layout, root, split)
     except OSError as error:
         raise UserError(f"cannot read {error.filename or root}: {error.strerror}; restore it") from error
     entries = _with_known_letters(listing.entries, root, split)
@@ -146,6 +152,30 @@ def load_images(
         listing.has_boxes,
         listing.has_classes,
     )
+
+
+def _read(layout: Layout, root: Path, split: str) -> Listing:
+    if split not in (VALIDATION, WITHOUT_VALIDATION):
+        return layout.read(root, split)
+    whole = layout.read(root, "train")
+    ids = [entry.class_id if whole.has_classes else i for i, entry in enumerate(whole.entries)]
+    held_out = set(validation_classes(ids))
+    kept = [
+        entry
+        for entry, number in zip(whole.entries, ids, strict=True)
+        if (number in held_out) == (split == VALIDATION)
+    ]
+    if not kept:
+        raise UserError(
+            f"the training split of {root} has {len(set(ids))} classes, 2 are needed to hold one out for validation"
+        )
+    return whole._replace(entries=kept)
+
+
+def validation_classes(class_ids: Sequence[int | None]) -> list[int]:
+    """The last tenth, at least one, of the classes (of the pictures, where there are no classes)."""
+    classes = sorted({number for number in class_ids if number is not None})
+    return classes[-max(1, len(classes) // 10) :]
 
 
 def _packed(entries: list[Entry], stem: Path, size: int, split: str, keep_going: bool) -> Packed:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from data import cub
-from data.captioned_images import CaptionedImages, load_images
+from data.captioned_images import VALIDATION, WITHOUT_VALIDATION, CaptionedImages, load_images
 from data.packed import cache_folder
 from data.painted_birds.grammar import PARTS
 from data.text_files import read_lines
@@ -21,10 +21,11 @@ class ImageData:
         ""  # under which the set is used, for the cards of what learns from it; those of CUB are known
     )
     on_damaged: str = "error"  # error, or skip: leave damaged pictures out and say which
+    hold_out: bool = False  # keep the validation split, the last tenth of its classes, out of training
 
 
 def open_images(config: ImageData, split: str, size: int) -> CaptionedImages:
-    """The split's pictures at `size` px. Raises UserError as `load_images` does."""
+    """The split's pictures at `size` px, of "train" without those held out. Raises UserError as `load_images` does."""
     if config.painted:
         from data.painted_birds.build import ensure_painted_birds
 
@@ -33,7 +34,9 @@ def open_images(config: ImageData, split: str, size: int) -> CaptionedImages:
             raise UserError(
                 f"data.root={root}: painted birds lie in a folder named painted_birds; or set data.painted=false"
             )
-        ensure_painted_birds(root.parent, splits=(split,))
+        ensure_painted_birds(root.parent, splits=("train" if split == VALIDATION else split,))
+    if split == "train" and config.hold_out:
+        split = WITHOUT_VALIDATION
     cache = cache_folder(config.root, config.cache)
     advice = "data.on_damaged=skip"
     return load_images(config.root, split, size, cache, config.on_damaged, advice)  # type: ignore[arg-type]

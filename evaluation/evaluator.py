@@ -11,7 +11,7 @@ from core.model_registry import model_name
 from evaluation import features, sets, spoken
 from evaluation.batches import ImageStore, collect, keep_features, progress
 from evaluation.features import Extractor
-from evaluation.generators import Generator, ImageFolder, NearestPhotographs, TrainedPainter
+from evaluation.generators import EVERY_WORD, Generator, ImageFolder, NearestPhotographs, TrainedPainter
 from evaluation.options import NEAREST_SIZE, Options
 from evaluation.pairs import Pairs, draw_pairs, with_known_words
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from vision.feature_networks import FeatureNetwork
 
 FEATURES_VERSION = 1  # raised when the same network would give other features
-EVERY_WORD = 10**6
 
 
 class FeatureSets(NamedTuple):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MOST_PIXELS = 64_000_000  # of an image
+EVERY_WORD = 10**6  # the words of a caption that are read, however long it is
 
 
 class Generator(Protocol):
@@ -62,7 +63,8 @@ class NearestPhotographs:
         import torch
 
         self.damsm, self.photographs, self.device = encoder, images, device
-        self.size, self.checksum, self.encoder = images.size, encoder.checksum, encoder.checksum
+        self.size, self.checksum = images.size, encoder.checksum
+        self.encoder: str | None = encoder.checksum
         self.seen = torch.nn.functional.normalize(torch.from_numpy(seen).float(), dim=1)
         self.about = {
             "model": {"name": "photographs", "sha256": self.checksum},
@@ -70,7 +72,7 @@ class NearestPhotographs:
         }
 
     def known(self, text: str) -> list[str]:
-        return self.damsm.vocabulary.known(text, limit=None)
+        return self.damsm.vocabulary.known(text, limit=EVERY_WORD)
 
     def generate(self, pairs: "Pairs", rows: slice) -> "Tensor":
         """The photographs of these texts, whatever the noise."""
@@ -93,7 +95,7 @@ class ImageFolder:
                 f"{folder} holds {len(self.paths)} PNG or JPEG files; at least 2 are needed for --pictures"
             )
         self.size = size or min(_open(self.paths[0]).size)
-        self.encoder = None
+        self.encoder: str | None = None
         listed = "\n".join(f"{path.relative_to(folder)} {path.stat().st_size}" for path in self.paths)
         self.checksum = hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()
         self.about = {

@@ -1,4 +1,4 @@
-"""Reads the colours of a bird's parts from a picture: the judge of painted birds, never their teacher."""
+"""Reads the colours of a bird's parts from a picture, to measure painted birds by; nothing is trained on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

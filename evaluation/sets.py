@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.errors import UserError, suggest
 from evaluation.options import PAINTED, SPOKEN, Options
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from data.speech import SpeechSet
 
 LONGEST = 60.0  # seconds of a clip that is heard
-BIRD_SPLITS = ("train", "val", "test")
+BIRD_SPLITS = ("train", "validation", "test")
 
 
 def bird_folder(options: Options, split: str) -> Path:
@@ -26,8 +26,12 @@ def bird_folder(options: Options, split: str) -> Path:
         from data.painted_birds.build import ensure_painted_birds
 
         check_split(split, BIRD_SPLITS, options.data)
-        return ensure_painted_birds(options.root, splits=("train" if split == "val" else split,))
+        return ensure_painted_birds(options.root, splits=("train" if split == "validation" else split,))
     return located(options.data, options.root, "--data", PAINTED)
+
+
+def _on_damaged(options: Options) -> Literal["error", "skip"]:
+    return "skip" if options.skip_damaged else "error"
 
 
 def open_images(options: Options, split: str, size: int) -> "CaptionedImages":
@@ -35,8 +39,7 @@ def open_images(options: Options, split: str, size: int) -> "CaptionedImages":
     from data.captioned_images import load_images
 
     root = bird_folder(options, split)
-    on_damaged = "skip" if options.skip_damaged else "error"
-    return load_images(root, split, size, cache_of(options, root), on_damaged)
+    return load_images(root, split, size, cache_of(options, root), _on_damaged(options))
 
 
 def has_part_truth(options: Options) -> bool:
@@ -46,14 +49,14 @@ def has_part_truth(options: Options) -> bool:
 
 def training_captions(options: Options) -> set[str] | None:
     """The captions of the set's training split as words (`caption_words`); None where that split is not here."""
-    from data.cub import read_all_captions, read_split
+    from data.layouts import find_layout
 
     root = bird_folder(options, options.split)
     try:
-        captions, _ = read_all_captions(root / "text", read_split(root, "train")[0])
-    except UserError:  # of painted birds the test split may be all that was made
+        entries = find_layout(root).read(root, "train").entries
+    except (UserError, OSError):  # of painted birds the test split may be all that was made
         return None
-    return {caption_words(caption) for of_one in captions.values() for caption in of_one} or None
+    return {caption_words(caption) for entry in entries for caption in entry.captions} or None
 
 
 def caption_words(caption: str) -> str:
@@ -113,28 +116,36 @@ class Clips(NamedTuple):
 
 
 def clips_to_hear(options: Options, split: str) -> Clips:
-    """The clips of a split, or --samples of them, none twice: hearing one again tells nothing."""
+    """The clips of a split, or --samples of them, none twice: hearing one again tells nothing. Of spoken captions only
+    those are spoken that are heard."""
     from data.speech import load_speech
 
-    if options.speech == SPOKEN:
-        from data.painted_birds.recordings import ensure_spoken_captions
+    def chosen_of(count: int) -> list[int]:
+        samples = min(options.samples, count) if options.samples else None
+        return [int(i) for i in choose(count, samples, options.seed)]
 
-        root = ensure_spoken_captions(options.root, splits=(split,))
+    if options.speech == SPOKEN:
+        from data.painted_birds.recordings import clip_ids, ensure_spoken_captions
+
+        clips = chosen_of if options.samples else None
+        root = ensure_spoken_captions(options.root, splits=(split,), clips=clips)
+        listed = clip_ids(root, split)
     else:
         root = located(options.speech, options.root, "--speech", SPOKEN)
+        listed = []
     # a cache of its own: training leaves long clips out, a figure should not
     cache = cache_of(options, root) / "evaluation"
-    on_damaged = "skip" if options.skip_damaged else "error"
-    speech = load_speech(root, split, cache, on_damaged=on_damaged, max_seconds=LONGEST)
-    count = min(options.samples, len(speech)) if options.samples else None
-    chosen = choose(len(speech), count, options.seed)
+    speech = load_speech(root, split, cache, on_damaged=_on_damaged(options), max_seconds=LONGEST)
+    ids = listed or speech.ids  # a set that is not all spoken yet is drawn from as if it were
+    at = {clip: i for i, clip in enumerate(speech.ids)}
+    chosen = [at[ids[i]] for i in chosen_of(len(ids)) if ids[i] in at]
     speakers = speakers_of(root, speech)
     counts = {
         "clips": len(chosen),
-        "of": len(speech),
+        "of": len(ids),
         "seconds": round(float(sum(speech.lengths[i] for i in chosen)) / 16_000, 1),
         "voices": len({speakers[i] for i in chosen}),
-        "without audio": speech.missing,
+        "without audio": 0 if listed else speech.missing,
         "too long": speech.too_long,
         "damaged": len(speech.damaged),
     }

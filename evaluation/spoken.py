@@ -29,7 +29,7 @@ def speak(caption: str, voices: Sequence[str], seed: int, index: int) -> "np.nda
     from data.painted_birds.voices import PITCHES, RATES, Clip, record
 
     rng = np.random.default_rng([seed, index, 2])
-    voice = voices[rng.integers(len(voices))]
+    voice = voices[int(rng.integers(len(voices)))]
     clip = Clip(caption, voice, rng.uniform(*RATES), rng.uniform(*PITCHES), silence=(0.1, 0.1), gain=0.6)
     samples, rate = record(clip)
     return resample(samples.astype(np.float32) / 32768, rate)

@@ -1,4 +1,4 @@
-"""How a training fares, in the features of its own encoder: for watching, not for tables, since it trains on these."""
+"""How a training fares, in the features of its own encoder: to choose by on the validation split, not for tables."""
 
 from collections.abc import Iterable, Iterator
 

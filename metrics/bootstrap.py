@@ -33,7 +33,7 @@ def ratio_interval(
     top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     if groups is not None:
         number = np.unique(np.asarray(groups), return_inverse=True)[1]
-        top, bottom = np.bincount(number, top), np.bincount(number, bottom)
+        top, bottom = (np.bincount(number, counts).astype(np.float64) for counts in (top, bottom))
     top, bottom = (counts[(bottom > 0) | (top > 0)] for counts in (top, bottom))
     if not bottom.sum():
         raise ValueError("a ratio of nothing: all denominators are 0")

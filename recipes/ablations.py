@@ -36,8 +36,8 @@ def main() -> int:
         model = Path("runs") / run / "model"
         call("train_gan.py", "experiment=attngan_painted_quick", f"run.name={run}", f"run.steps={STEPS}", "decay=0",
              "encoder=runs/damsm_painted_quick/model", *ROWS[name])  # fmt: skip
-        judge = ("--classifier", "runs/parts_painted/model")
-        colours, fid = (measure(metric, model, out, *judge) for metric in ("part_colours", "fid"))
+        classifier = ("--classifier", "runs/parts_painted/model")
+        colours, fid = (measure(metric, model, out, *classifier) for metric in ("part_colours", "fid"))
         minutes = 60 * read_json(model / "config.json")["training"]["hours"]
         changes = " ".join(f"`{change}`" for change in ROWS[name]) or "none"
         table.append(f"| {name} | {changes} | {100 * colours:.1f} % | {fid:.2f} | {minutes:.0f} |")

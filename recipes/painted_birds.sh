@@ -31,7 +31,7 @@ stages=(
   "measure     210  measure them on the test set"
 )
 
-# the judge and the recogniser are the same in both sizes, and trained once
+# the part classifier and the recogniser are the same in both sizes, and trained once
 run_of() { case $1 in parts|recognizer) echo "${1}_painted" ;; *) echo "${1}_painted_$size" ;; esac; }
 
 birds()      { "$python" -m data.prepare painted_birds; }

@@ -1,5 +1,6 @@
 """evaluate.py on untrained models: every metric runs, repeats, says its protocol, and answers mistakes in a line."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -456,7 +457,8 @@ def test_r_precision_without_classes_draws_captions_of_other_pictures(measure, m
     draw = of.draw_pairs
 
     def without_classes(images, samples, seed):
-        images.class_ids = None if samples == 120 else np.ones(len(images), int)
+        images.has_classes = samples != 120
+        images.class_ids = np.arange(len(images)) if samples == 120 else np.ones(len(images), int)
         return draw(images, samples, seed)
 
     monkeypatch.setattr(of, "draw_pairs", without_classes)
@@ -478,6 +480,53 @@ def test_error_rates_are_resampled_over_voices(measure):
     found = measure("wer", "--beam", "0")
     assert found["protocol"]["counts"]["test_voices"]["voices"] > 1
     assert "voices" in found["rows"][1]["interval"]["of"]
+
+
+def test_few_clips_speak_only_what_is_heard_and_are_those_of_the_whole_set(measure, tmp_path):
+    """The first of two worlds speaks three clips of either split, then the second split, then all."""
+    import shutil
+
+    from data.painted_birds.recordings import ensure_spoken_captions
+
+    world = tmp_path / "world"
+    sizes = {"train": 2, "val": 6, "test": 6, "test_voices": 6}
+    ensure_spoken_captions(world, splits=("train",), settings=sizes)
+    options = ("wer", "--beam", "0", "--samples", "3")
+    few = measure(*options, root=world)
+    assert len(list((world / "spoken_captions" / "wavs").glob("test*.flac"))) == 6
+    assert few["protocol"]["counts"]["test"]["of"] == 6 and few["protocol"]["counts"]["test"]["clips"] == 3
+    other = measure(*options, "--split", "val", root=world)
+    assert measure(*options, root=world) == few
+    ensure_spoken_captions(world)
+    assert len(list((world / "spoken_captions" / "wavs").glob("*.flac"))) == 20
+    shutil.rmtree(tmp_path / "results")
+    assert measure(*options, root=world) == few and measure(*options, "--split", "val", root=world) == other
+
+
+def test_the_validation_split_is_the_last_tenth_of_the_training_classes(tiny_world):
+    from data.captioned_images import load_images
+    from data.sets import ImageData, open_images
+
+    root = tiny_world / "painted_birds"
+    train, validation, rest = (
+        load_images(root, split, 64, root / "cache")
+        for split in ("train", "validation", "train_without_validation")
+    )
+    assert set(validation.class_ids) == {max(train.class_ids)} and len(validation) == 2  # 12 species
+    assert set(rest.names) | set(validation.names) == set(train.names)
+    assert not set(rest.class_ids) & set(validation.class_ids)
+    config = ImageData(root=str(root), painted=False)
+    assert open_images(config, "train", 64).names == train.names
+    assert (
+        open_images(ImageData(root=str(root), painted=False, hold_out=True), "train", 64).names == rest.names
+    )
+
+
+def test_training_chooses_by_the_validation_split(root):
+    """What is looked at while training never reads the test split; an encoder reads it once, for its card."""
+    gan, encoder = ((root / "training" / f"{name}.py").read_text() for name in ("gan", "encoder"))
+    assert '"test"' not in gan and "validation_set" in gan
+    assert encoder.count("real_r_precision(model, test_set)") == 1
 
 
 # results
@@ -674,6 +723,17 @@ def test_inception_does_not_count_padding(realdata):
     assert torch.allclose(block(x)[:, -last.shape[1] :], last, atol=1e-5)
     with pytest.raises(UserError, match="no class probabilities"):
         network.probabilities(x[:, :3])
+
+
+def test_inception_reduces_large_pictures_as_pytorch_fid_does(realdata):
+    network = load_feature_network(realdata / "networks" / "inception_v3_to_mixed6e_fp16.safetensors")
+    images, read = torch.rand(1, 3, 400, 400) * 2 - 1, []
+    network.normalise = lambda pictures: read.append(pictures) or pictures[:, :, :32, :32]
+    with contextlib.suppress(RuntimeError):
+        network.features(images)
+    plain = F.interpolate(images, size=(299, 299), mode="bilinear", align_corners=False)
+    assert torch.equal(read[0], plain)
+    assert not network.antialias
 
 
 def test_real_birds_are_measured_with_a_named_network(measure, realdata, real_birds, tmp_path):

@@ -14,6 +14,7 @@ from torch import nn
 from core.errors import UserError
 from core.precision import autocast
 from core.runtime import choose_device, seed_step
+from data.captioned_images import VALIDATION
 from data.sampling import hard_negatives, image_batch
 from data.sets import ImageData, open_images, terms_of
 from evaluation.validation import real_r_precision
@@ -95,14 +96,15 @@ def train(config: TrainEncoder) -> None:
     state = run.restore()
     if run.is_complete(state):
         return
-    train_set, test_set = (
-        open_images(config.data, split, config.encoder.image_size) for split in ("train", "test")
+    train_set, validation_set, test_set = (
+        open_images(config.data, split, config.encoder.image_size) for split in ("train", VALIDATION, "test")
     )
     classes = len(np.unique(train_set.class_ids))
 
     torch.manual_seed(config.run.seed)
     # The vocabulary holds the words of both splits, as AttnGAN's does: a test caption keeps all its words.
-    every_caption = (c for birds in (train_set, test_set) for cs in birds.captions for c in cs)
+    read = (train_set, *([validation_set] if config.data.hold_out else []), test_set)
+    every_caption = (c for images in read for cs in images.captions for c in cs)
     model = build_encoder(config.encoder, every_caption)
     trunk = start_trunk(model, config, bool(state))
     if config.start and not state:
@@ -136,7 +138,7 @@ def train(config: TrainEncoder) -> None:
         optimizer.step()
         run.log(step, loss=loss, **parts)
         if run.due(step, config.run.sample_every):
-            run.record(step, r_precision=real_r_precision(model, test_set))
+            run.record(step, r_precision=real_r_precision(model, validation_set))
         if run.save_due(step):
             run.save(step, model=model.state_dict(), optimizer=optimizer.state_dict())
 

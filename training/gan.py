@@ -20,7 +20,7 @@ from core.model_folder import save_discriminators
 from core.model_registry import DAMSM
 from core.precision import autocast
 from core.runtime import choose_device, seed_step
-from data.captioned_images import CaptionedImages
+from data.captioned_images import VALIDATION, CaptionedImages
 from data.sampling import hard_negatives, image_batch
 from data.sets import ImageData, open_images
 from evaluation.validation import painted_scores
@@ -73,7 +73,9 @@ class TrainGan:
     ema: float = bounded(0.999, 0, 0.9999999)  # decay of the generator's average, which is what is saved
     channels_last: bool = False  # memory layout: slower on CPUs, faster on GPUs
     compile: bool = False  # torch.compile the generator and the discriminators' trunks
-    measure_every: int = bounded(0, 0, MANY)  # steps between measures of test captions' images, 0 for none
+    measure_every: int = bounded(
+        0, 0, MANY
+    )  # steps between measures of validation captions' images, 0 for none
     measure_pictures: int = bounded(500, 2, 1_000_000)
     snapshot_every: int = bounded(
         0, 0, MANY
@@ -99,7 +101,9 @@ def train(config: TrainGan) -> None:
         return
     sides = family.resolutions(architecture)
     with parallel.main_process_first():  # which draws and packs the images where that is still to be done
-        train_set, test_set = (open_images(config.data, split, sides[-1]) for split in ("train", "test"))
+        train_set, validation_set = (
+            open_images(config.data, split, sides[-1]) for split in ("train", VALIDATION)
+        )
 
     torch.manual_seed(config.run.seed)
     networks = family.build(architecture)
@@ -120,7 +124,7 @@ def train(config: TrainGan) -> None:
         for name, part in kept.items():
             part.load_state_dict(state[name])
     prepare(config, networks, encoder, sides)
-    for birds in (train_set, test_set):
+    for birds in (train_set, validation_set):
         leave_out_unknown(birds, reader)
 
     for step in run.steps(state):
@@ -137,9 +141,9 @@ def train(config: TrainGan) -> None:
 
         run.log(step, **logs)
         if parallel.is_first() and run.due(step, config.run.sample_every):
-            run.image(step, "grid", sample_grid(reader, test_set))
+            run.image(step, "grid", sample_grid(reader, validation_set))
         if parallel.is_first() and run.due(step, config.measure_every):
-            run.record(step, **painted_scores(reader, encoder, test_set, config.measure_pictures))
+            run.record(step, **painted_scores(reader, encoder, validation_set, config.measure_pictures))
         if parallel.is_first() and run.due(step, config.snapshot_every):
             folder = run.folder / "snapshots" / f"{step + 1:06d}"
             save_snapshot(reader, folder, config, step + 1, run.elapsed, before)

@@ -4,7 +4,7 @@ Running it again makes only what is missing; what is written is whole, and its b
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +30,15 @@ class SpeechSettings:
 
 
 def ensure_spoken_captions(
-    root: Path | str, splits: Sequence[str] = voices.SPLITS, settings: dict[str, int] | None = None
+    root: Path | str,
+    splits: Sequence[str] = voices.SPLITS,
+    settings: dict[str, int] | None = None,
+    clips: Callable[[int], Collection[int]] | None = None,
 ) -> Path:
     """Make what is missing of <root>/spoken_captions and return that folder.
+
+    clips: the number of clips of a split -> those that are needed now, where not all are; the lists are whole, and
+    another call speaks the rest.
 
     `settings` are fields of SpeechSettings; without them a set that is there keeps its own. Raises UserError as
     `ensure_painted_birds` does, and where espeak-ng or one of its voices is not there.
@@ -42,20 +48,33 @@ def ensure_spoken_captions(
     made_of, done = settings_of(folder, SpeechSettings(), settings)
     lists_there = all((folder / name).exists() for name in ("metadata.csv", "speakers.csv"))
     lists_there &= all((folder / "splits" / f"{split}.txt").exists() for split in splits)
-    if _missing(folder, made_of, splits) or not lists_there or not set(splits) <= set(done):
+    complete = clips is not None or set(splits) <= set(done)
+    if _missing(folder, made_of, splits, clips) or not lists_there or not complete:
         with building(folder):
-            _build(folder, made_of, splits, settings_of(folder, SpeechSettings(), settings)[1])
+            _build(folder, made_of, splits, settings_of(folder, SpeechSettings(), settings)[1], clips)
     return folder
 
 
-def _missing(folder: Path, made_of: SpeechSettings, splits: Sequence[str]) -> list[tuple[str, int]]:
-    """Split and index of every clip that is not there."""
+def _missing(
+    folder: Path,
+    made_of: SpeechSettings,
+    splits: Sequence[str],
+    clips: Callable[[int], Collection[int]] | None,
+) -> list[tuple[str, int]]:
+    """Split and index of every clip that is needed and not there."""
     there = listing(folder / "wavs")
-    every = ((split, i) for split in splits for i in range(getattr(made_of, split)))
+    needed = clips or range
+    every = ((split, i) for split in splits for i in needed(getattr(made_of, split)))
     return [(split, i) for split, i in every if f"{_clip_id(split, i)}.flac" not in there]
 
 
-def _build(folder: Path, made_of: SpeechSettings, splits: Sequence[str], done: list[str]) -> None:
+def _build(
+    folder: Path,
+    made_of: SpeechSettings,
+    splits: Sequence[str],
+    done: list[str],
+    needed: Callable[[int], Collection[int]] | None,
+) -> None:
     write_settings(folder, made_of, done)
     train, test = (
         [(colours, species_marks(made_of.seed, stream, i)) for i, colours in enumerate(of_split)]
@@ -63,18 +82,20 @@ def _build(folder: Path, made_of: SpeechSettings, splits: Sequence[str], done: l
             species_list(made_of.seed, made_of.train_species, made_of.test_species)
         )
     )
-    complete = [split for split in voices.SPLITS if split in {*splits, *done}]
+    begun = {path.stem for path in (folder / "splits").glob("*.txt")}  # of which a part is spoken
+    listed = [split for split in voices.SPLITS if split in {*splits, *done, *begun}]
     clips = {
         (split, i): voices.clip(made_of.seed, split, i, test if split.startswith("test") else train)
-        for split in complete
+        for split in listed
         for i in range(getattr(made_of, split))
     }
-    missing = _missing(folder, made_of, splits)
+    missing = _missing(folder, made_of, splits, needed)
     tasks = [(folder / "wavs" / f"{_clip_id(*key)}.flac", clips[key]) for key in missing]
     if tasks:
         in_parallel(_record_clip, tasks, "speaking captions", [1] * len(tasks), "clip")
     write_speech_lists(folder, [(key[0], _clip_id(*key), c.text, c.voice) for key, c in clips.items()])
-    write_settings(folder, made_of, complete)
+    whole = done if needed else [split for split in voices.SPLITS if split in {*splits, *done}]
+    write_settings(folder, made_of, whole)
 
 
 def write_speech_lists(folder: Path, clips: Sequence[tuple[str, str, str, str]]) -> None:
@@ -101,3 +122,8 @@ def _record_clip(task: tuple[Path, voices.Clip]) -> None:
     encoded = io.BytesIO()  # in memory first: libsndfile hides the reason when its own writing fails
     soundfile.write(encoded, samples, rate, format="FLAC", subtype="PCM_16")
     write_bytes(path, encoded.getbuffer())
+
+
+def clip_ids(folder: Path, split: str) -> list[str]:
+    """The clips of a split, spoken yet or not, in order."""
+    return (folder / "splits" / f"{split}.txt").read_text(encoding="utf-8").split()

@@ -1,6 +1,6 @@
 """r_precision: how often an image's own caption ranks first among a hundred."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evaluation.registry import Metric
 from evaluation.result import Result, Row, percent, scored
@@ -42,10 +42,9 @@ def groups_of(pairs: "Pairs") -> tuple["np.ndarray", str]:
     are then called."""
     import numpy as np
 
-    has_classes = getattr(pairs.real, "has_classes", False)
-    classes: Any = pairs.real.class_ids if has_classes else None
-    if classes is not None and len(np.unique(classes[pairs.indices])) > 1:
-        return classes[pairs.indices], "captions of other classes"
+    classes = pairs.real.class_ids[pairs.indices]
+    if pairs.real.has_classes and len(np.unique(classes)) > 1:
+        return classes, "captions of other classes"
     return pairs.indices, "captions of other pictures, of any class"
 
 

@@ -19,6 +19,7 @@ def measure(evaluator: "Evaluator") -> Result:
 
     extractor, pairs = evaluator.extractor, evaluator.pairs(CAPTIONS)
     captions = np.repeat(np.arange(len(pairs)), SEEDS)
+    pairs.real.require_classes("variety, whose real row compares pictures of one class,")
     many = replace(pairs.only(captions), noise=list(range(SEEDS)) * len(pairs))
     rows = []
     for name, features, groups, of in (
