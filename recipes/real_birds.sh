@@ -50,9 +50,9 @@ stages=(
 damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
 long()    { "$python" train_encoder.py experiment=damsm_real_long trunk="$mobilenet" "${set_words[@]}"; }
 second()  { "$python" train_encoder.py experiment=damsm_real_second trunk="$squeezenet" "${set_words[@]}"; }
-painter() { "$python" train_gan.py experiment=projected_real_64 network="$mobilenet" "${set_words[@]}"; }
-grown()   { "$python" train_gan.py experiment=projected_real network="$mobilenet" "${set_words[@]}"; }
-attngan() { "$python" train_gan.py experiment=attngan_real network="$mobilenet" "${set_words[@]}"; }
+painter() { "$python" train_gan.py experiment=projected_real_64 backbone_weights="$mobilenet" "${set_words[@]}"; }
+grown()   { "$python" train_gan.py experiment=projected_real backbone_weights="$mobilenet" "${set_words[@]}"; }
+attngan() { "$python" train_gan.py experiment=attngan_real backbone_weights="$mobilenet" "${set_words[@]}"; }
 release() {
   release_model damsm_real_long real-damsm
   release_model projected_real real-projected

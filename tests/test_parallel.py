@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import train_gan_in_double
 from torch import nn
 
 from core.errors import UserError
@@ -18,6 +19,7 @@ from training import gan as train_gan
 FAMILIES = {  # BatchNorm everywhere and DAMSM; the gradient penalty, which is differentiated twice; a frozen Stage I
     "attngan": ["gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.residual_blocks=1"],
     "dfgan": ["gan.size=64", "gan.width=4", "gan.discriminator_width=4"],
+    "gan_int_cls": ["gan.width=4", "gan.discriminator_width=4"],  # whose half a batch of means is shared, too
     "stackgan": ["gan.stage=2", "gan.width=16", "gan.discriminator_width=8", "gan.residual_blocks=1"],
 }
 
@@ -31,14 +33,16 @@ def overrides(world: Path, runs: Path, name: str, *words: str) -> list[str]:
     ]  # fmt: skip
 
 
-LAUNCHERS = {
-    "one": [sys.executable],
-    "two": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
-}
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def train(launcher: list[str], root: Path, words: list[str], script: str = "train_gan.py") -> None:
-    done = subprocess.run([*launcher, str(root / script), *words], capture_output=True, text=True, cwd=root)
+def train_by_one_and_two(monkeypatch, root: Path, script, world: Path, runs: Path, words: list[str]) -> None:
+    """The same training by this process, as the run "one", and by two others, as "two"."""
+    monkeypatch.setattr(sys, "argv", ["train_gan.py", *overrides(world, runs, "one", *words)])
+    script.main()
+    path = root / ("train_gan.py" if script is train_gan else "tests/train_gan_in_double.py")
+    command = [*TWO, str(path), *overrides(world, runs, "two", *words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
 
 
@@ -47,10 +51,11 @@ def losses(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("family", ["attngan", "dfgan"])
-def test_two_processes_are_one_on_the_same_batch(family: str, root: Path, tiny_world: Path, tmp_path: Path):
+def test_two_processes_are_one_on_the_same_batch(
+    family: str, root: Path, tiny_world: Path, tmp_path: Path, monkeypatch
+):
     words = [f"gan={family}", *FAMILIES[family]]
-    for name, launcher in LAUNCHERS.items():
-        train(launcher, root, overrides(tiny_world, tmp_path, name, *words))
+    train_by_one_and_two(monkeypatch, root, train_gan, tiny_world, tmp_path, words)
     one, other = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == 4
     close = 1e-4
@@ -59,15 +64,16 @@ def test_two_processes_are_one_on_the_same_batch(family: str, root: Path, tiny_w
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_two_processes_have_the_gradients_of_one(family: str, root: Path, tiny_world: Path, tmp_path: Path):
+def test_two_processes_have_the_gradients_of_one(
+    family: str, root: Path, tiny_world: Path, tmp_path: Path, monkeypatch
+):
     """Adam, which hides a wrong scale from the losses, keeps a share of every gradient.
 
     Rates are 0: its first step goes by the sign alone, and the rounding of a gradient that is nearly 0 decides it.
     """
     words = [f"gan={family}", *FAMILIES[family], "run.steps=1", "lr_generator=0", "lr_discriminator=0"]
-    for name, launcher in LAUNCHERS.items():
-        train(launcher, root, overrides(tiny_world, tmp_path, name, *words), "tests/train_gan_in_double.py")
-    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in LAUNCHERS)
+    train_by_one_and_two(monkeypatch, root, train_gan_in_double, tiny_world, tmp_path, words)
+    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two"))
     for optimizer in ("discriminators optimizer", "generator optimizer"):
         for number, mine in one[optimizer]["state"].items():
             gradient = mine["exp_avg"]

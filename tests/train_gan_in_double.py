@@ -7,6 +7,7 @@ by another order of the sum, and gradients jump by up to 1 %.
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch.utils._pytree import tree_map_only
 
@@ -14,14 +15,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from training import gan as train_gan
 
-torch.set_default_dtype(torch.float64)
-open_encoder, draw = train_gan.open_encoder, train_gan.draw
-
 
 def double(x: torch.Tensor) -> torch.Tensor:
     return x.double() if x.is_floating_point() else x
 
 
-train_gan.open_encoder = lambda path: open_encoder(path).double()
-train_gan.draw = lambda *arguments: tree_map_only(torch.Tensor, double, draw(*arguments))
-train_gan.main()
+def main() -> None:
+    open_encoder, draw = train_gan.open_encoder, train_gan.draw
+    torch.set_default_dtype(torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_gan, "open_encoder", lambda path: open_encoder(path).double())
+        patch.setattr(train_gan, "draw", lambda *given: tree_map_only(torch.Tensor, double, draw(*given)))
+        try:
+            train_gan.main()
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+if __name__ == "__main__":
+    main()
