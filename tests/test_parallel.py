@@ -19,7 +19,6 @@ from training import gan as train_gan
 FAMILIES = {  # BatchNorm everywhere and DAMSM; the gradient penalty, which is differentiated twice; a frozen Stage I
     "attngan": ["gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.residual_blocks=1"],
     "dfgan": ["gan.size=64", "gan.width=4", "gan.discriminator_width=4"],
-    "gan_int_cls": ["gan.width=4", "gan.discriminator_width=4"],  # whose half a batch of means is shared, too
     "stackgan": ["gan.stage=2", "gan.width=16", "gan.discriminator_width=8", "gan.residual_blocks=1"],
 }
 
