@@ -128,13 +128,12 @@ def load(job: Job) -> None:
     """Read the recording and the models. Raises UserError."""
     args = job.args
     with job.clock.step("load"):
-        import torch
-
-        from core.runtime import keep_freed_memory
+        from core.runtime import prepare_process
         from pipeline import SpeechToImage
 
-        keep_freed_memory()
-        torch.set_num_threads(2)
+        # One thread to load and recognise: the products of one clip are too small to share, and on busy cores threads
+        # that wait for each other take many times as long.
+        prepare_process(threads=1)
     if args.speech is not None:
         with job.clock.step("hear"):
             job.samples = read_sound(args.speech)
@@ -206,6 +205,7 @@ def generate(job: Job, said: str) -> dict[str, Any]:
         name = args.speech.stem if args.speech not in (None, STDIN) else text
         out = free_path(out_folder(args) / f"{slug(name)}.png", text, kinds)
     check_room(siblings(out, kinds))
+    prepare_threads()
     with job.clock.step("paint"):
         paintings = [model.paint(text, job.seeds) for model in job.models]
     titles = [f"{n}, {p.images[-1].shape[-1]} px" for n, p in zip(job.names, paintings, strict=True)]
@@ -214,6 +214,15 @@ def generate(job: Job, said: str) -> dict[str, Any]:
     with job.clock.step("draw"):
         written = draw(job, text, said, paintings, titles, understood, out)
     return record(job, text, said, understood, written)
+
+
+def prepare_threads() -> None:
+    """As many threads for generating as this process may use."""
+    import torch
+
+    from core.runtime import usable_threads
+
+    torch.set_num_threads(usable_threads())
 
 
 def understand_all(job: Job, text: str) -> "list[Understanding | None]":
