@@ -166,7 +166,13 @@ def hear(job: Job) -> str:
     args, name = job.args, source_name(job.args)
     assert job.samples is not None
     with job.clock.step("hear"):
+        import torch
+
+        # one sentence's products are small: on a busy machine, threads that wait for each other take 50 times as long
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         job.heard = heard = job.models[0].hear(job.samples, args.beam)
+        torch.set_num_threads(threads)
     if heard.no_speech:
         where = "standard input" if args.speech == STDIN else args.speech
         raise UserError(f"{where}: {heard.why_nothing}, or write a sentence: --text")
