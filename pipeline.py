@@ -1,7 +1,6 @@
 """The line from sound to picture, as one object: generate.py, evaluate.py and any page call this."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,55 +10,38 @@ import torch
 from core.errors import UserError
 from core.model_folder import model_kind
 from core.model_registry import PAINTER, RECOGNIZER, find_folder
-from t2i.encoders.precomputed import GivenConfig, GivenSentences
-from t2i.painter import Painter, Paintings
+from t2i.painter import Painter, Samples
 
 if TYPE_CHECKING:
     import numpy as np
 
     from asr.audio import Sound
     from asr.recognizer import Recognizer, Transcript
-    from t2i.encoders.char_cnn_rnn import CharEncoder
-    from t2i.encoders.damsm import Damsm
+    from t2i.encoders.base import ConditionEncoder
 
 AT_ONCE = 16  # pictures painted together; more gain no speed and cost memory
 
 
-@contextmanager
-def without_initial_weights() -> Iterator[None]:
-    """Build models without drawing initial weights, which loading replaces every one of.
-
-    Saves a cold process about a second: drawing takes time, and drawing on the meta device imports torch._dynamo.
-    """
-    kept = {
-        name: f for name, f in vars(torch.nn.init).items() if name.endswith("_") and not name.startswith("_")
-    }
-    try:
-        for name in kept:
-            setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
-        yield
-    finally:
-        for name, function in kept.items():
-            setattr(torch.nn.init, name, function)
-
-
-def open_encoder(folder: Path | str) -> "Damsm | CharEncoder | GivenSentences | Painter":
-    """The trained encoder of a model folder, the published sentence features of a data root, or a painter, which
-    holds its text encoder.
+def load_condition_encoder(folder: Path | str) -> "ConditionEncoder":
+    """The trained encoder of a model folder, that of a painter's folder, which holds no image encoder, or the published
+    sentence features of a data root.
 
     Raises UserError as `load_encoder` or `read_sentences` does.
     """
-    from data.embeddings import has_embeddings
+    from data.embeddings import has_embeddings, read_sentences
+    from t2i.encoders.precomputed import PrecomputedConfig, PrecomputedSentences
     from t2i.encoders.registry import load_encoder
 
     if has_embeddings(folder):
-        return given_sentences(folder)
-    return Painter.load(folder) if model_kind(folder) == Painter.kind else load_encoder(folder)
+        texts, features = read_sentences(folder)
+        config = PrecomputedConfig(str(folder), features.shape[1])
+        return PrecomputedSentences(config, texts, torch.from_numpy(features)).eval()
+    return load_painter(folder).encoder if model_kind(folder) == Painter.kind else load_encoder(folder)
 
 
 def load_painter(folder: Path | str) -> Painter:
-    """A trained painter, in eval mode and with fewer operations than in training (`for_inference`); one that reads the
-    given captions of a set, with their features.
+    """A trained painter, in eval mode and with fewer operations than in training (`for_inference`), with the features
+    of a data set where its encoder looks them up.
 
     Raises UserError as `load_model` does, or where these features are no longer there.
     """
@@ -67,25 +49,18 @@ def load_painter(folder: Path | str) -> Painter:
 
     painter = Painter.load(folder)
     painter.generator = for_inference(painter.generator)
-    if isinstance(painter.text_encoder, GivenSentences):
-        from data.embeddings import has_embeddings
+    if painter.encoder.data_root:
+        from data.embeddings import has_embeddings, read_sentences
 
-        root = find_folder(painter.text_encoder.config.root)
+        root = find_folder(painter.encoder.data_root)
         if not has_embeddings(root):
             raise UserError(
                 f"{folder} paints captions from the features given in {root}, which has none now; restore that folder, "
                 "or train a painter with an encoder that reads any text (train_encoder.py encoder=char_cnn_rnn)"
             )
-        painter.text_encoder = given_sentences(root)
+        texts, features = read_sentences(root)
+        painter.encoder.provide(texts, torch.from_numpy(features))
     return painter
-
-
-def given_sentences(root: Path | str) -> GivenSentences:
-    """The captions of a data root with their published features. Raises UserError as `read_sentences` does."""
-    from data.embeddings import read_sentences
-
-    texts, features = read_sentences(root)
-    return GivenSentences(GivenConfig(str(root), features.shape[1]), texts, torch.from_numpy(features)).eval()
 
 
 @dataclass
@@ -99,17 +74,17 @@ class SpeechToImage:
     def load(
         cls, recognizer: Path | str | None = RECOGNIZER, painter: Path | str | None = PAINTER
     ) -> "SpeechToImage":
-        """Load the model folders, the painter also by a name of released.PAINTERS; None leaves that half out.
+        """Load the model folders, the painter also by a name in PAINTERS of core.model_registry; None
+        leaves that half out.
 
         Raises UserError as `load_model` does.
         """
-        with without_initial_weights():
-            heard = None
-            if recognizer is not None:
-                from asr.recognizer import Recognizer  # a text alone needs no audio libraries
+        heard = None
+        if recognizer is not None:
+            from asr.recognizer import Recognizer  # a text alone needs no audio libraries
 
-                heard = Recognizer.load(find_folder(recognizer))
-            return cls(heard, None if painter is None else load_painter(find_folder(painter)))
+            heard = Recognizer.load(find_folder(recognizer))
+        return cls(heard, None if painter is None else load_painter(find_folder(painter)))
 
     def hear(self, sound: "Sound", beam: int | None = None) -> "Transcript":
         """A sound file, its bytes, an array at 16 kHz, or (rate, array), see `asr.audio.as_samples`, -> Transcript.
@@ -121,15 +96,15 @@ class SpeechToImage:
             raise UserError("no recognizer was loaded; name its folder: SpeechToImage.load(recognizer=...)")
         return self.recognizer.transcribe(sound, **({} if beam is None else {"beam": beam}))
 
-    def paint(self, text: str, seeds: Sequence[int]) -> Paintings:
-        """A sentence, B seeds -> Paintings of B pictures. Raises UserError for a sentence without a known word."""
+    def paint(self, text: str, seeds: Sequence[int]) -> Samples:
+        """A sentence, B seeds -> Samples of B pictures. Raises UserError for a sentence without a known word."""
         if self.painter is None:
             raise UserError("no painter was loaded; name its folder: SpeechToImage.load(painter=...)")
         parts = [
             self.painter.paint([text] * len(some), some)
             for some in (seeds[i : i + AT_ONCE] for i in range(0, len(seeds), AT_ONCE))
         ]
-        return Paintings(
+        return Samples(
             tuple(torch.cat(stage) for stage in zip(*(part.images for part in parts), strict=True)),
             tuple(torch.cat(stage) for stage in zip(*(part.attention for part in parts), strict=True)),
             [words for part in parts for words in part.tokens],

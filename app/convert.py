@@ -98,7 +98,7 @@ def read_text_encoder(networks: dict[str, Any], vocabulary: list[str] | None, pa
         raise UserError(
             f"--captions has {len(vocabulary)} words, {path} was trained on {known}; give the file it was trained with"
         )
-    config = DamsmConfig(**sizes, image="inception", image_size=299, words=words)
+    config = DamsmConfig(**sizes, image="inception", image_size=299, max_words=words)
     with torch.device("meta"):
         return Damsm(config, Vocabulary(vocabulary))
 
@@ -121,7 +121,7 @@ def write_painter(
     from torch import nn
 
     from core.model_folder import save_discriminators
-    from pipeline import open_encoder
+    from pipeline import load_condition_encoder
     from t2i.families.registry import family_of
     from t2i.interop import config_of, encoder_names, fill, names_of
     from t2i.painter import painter_of
@@ -140,7 +140,7 @@ def write_painter(
         encoder = read_text_encoder(texts, vocabulary, source["text_encoder"], args.words)
         fill(encoder, texts, encoder_names(encoder.config.rnn), source)
     elif args.encoder:
-        encoder = open_encoder(args.encoder)
+        encoder = load_condition_encoder(args.encoder)
     else:
         raise UserError(
             "a painter needs the text encoder it was trained with: give its file and --captions, or --encoder FOLDER"
@@ -211,9 +211,8 @@ def to_originals(source: list[Path], out: Path) -> list[str]:
             judges = load_discriminators(folder)  # others than these the authors' code does not have
             state |= {f"discriminators.{key}": value for key, value in judges.items()}
         networks = networks_of(state, names_of(family))
-        if painter.vocabulary is not None:
-            text = {f"text_encoder.{key}": value for key, value in painter.text_encoder.state_dict().items()}
-            networks |= networks_of(text, encoder_names(painter.text_encoder.rnn))
+        if painter.encoder.kind == Damsm.kind:  # the one text encoder whose file the authors' code reads
+            networks |= networks_of(painter.encoder.state_dict(), encoder_names(painter.encoder.config.rnn))
     files = {out / name: content for name, content in original_files(networks, family)}
     for path, content in files.items():
         write_torch(path, content)

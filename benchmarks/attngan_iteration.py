@@ -19,8 +19,8 @@ from benchmarks.damsm import loop_damsm_loss
 from core.precision import autocast
 from core.runtime import keep_freed_memory
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
+from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import Damsm, DamsmConfig
-from t2i.encoders.lstm import TextFeatures
 from t2i.families.attngan import (
     AttnGanConfig,
     AttnGanLoss,

@@ -14,8 +14,8 @@ from torch import Tensor
 from benchmarks.common import cores, in_turn, parser, report, timer
 from core.precision import autocast
 from core.runtime import set_up
+from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import DamsmConfig, damsm_loss, matching_loss
-from t2i.encoders.lstm import TextFeatures
 
 FULL = {"batch": 48, "regions": 289, "words": 18, "embedding": 256}
 TINY = {"batch": 6, "regions": 16, "words": 7, "embedding": 16}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.common import Form, in_turn, parser, plain, report, workers
 from core.precision import autocast
 from core.runtime import keep_freed_memory
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import TextFeatures
 from t2i.families.attngan import AttnGanConfig, Generator
 from t2i.inference import for_inference
 

@@ -3,12 +3,14 @@
 A folder needs nothing else to be loaded; `weights/` and `runs/*/model` hold such folders.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save
+from torch.overrides import TorchFunctionMode
 
 from core.checkpoints import read_tensors
 from core.errors import UserError
@@ -19,8 +21,7 @@ FORMAT_VERSION = 2  # 1: keys may be missing, which then have their defaults, an
 HEADER = {"kind": str, "format_version": int, "config": dict, "training": dict}
 
 
-@dataclass(frozen=True)
-class ModelFiles:
+class ModelFiles(NamedTuple):
     """What a model folder holds; `state` in float32."""
 
     folder: Path
@@ -125,6 +126,29 @@ def _header(folder: Path, kind: str) -> dict[str, Any]:
                 f"{folder}/config.json is not a model's header: it has {found}; restore it or train the model again"
             )
     return header
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Leaves tensors as they are where torch.nn.init would draw values for them; in this thread alone."""
+
+    DRAWING = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.zero_, torch.Tensor.fill_})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensor = kwargs.get("tensor", args[0] if args else None)
+        if getattr(func, "__module__", None) == "torch.nn.init" or (func in self.DRAWING and tensor.is_meta):
+            return tensor
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def meta_device() -> Iterator[None]:
+    """Build a model whose every value `load_weights` replaces: nothing is allocated, nothing drawn.
+
+    Without the second context torch would draw on the meta device, for which it imports its compiler: 2 s.
+    """
+    with torch.device("meta"), _NoInitialValues():
+        yield
 
 
 def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source: Path | str) -> None:

@@ -10,8 +10,7 @@ from data.captioned_images import CaptionedImages
 from data.sampling import to_unit
 from metrics.fid import frechet_distance
 from metrics.r_precision import r_precision
-from t2i.encoders.char_cnn_rnn import CharEncoder
-from t2i.encoders.damsm import Damsm
+from t2i.encoders.base import ConditionEncoder
 from t2i.painter import Painter
 
 AT_ONCE = 100
@@ -29,25 +28,30 @@ def real_pictures(birds: CaptionedImages, rows: range) -> Iterator[Tensor]:
         yield to_unit(birds.batch(range(start, min(start + AT_ONCE, rows.stop)), None))
 
 
-def image_features(encoder: Damsm | CharEncoder, pictures: Iterable[Tensor]) -> np.ndarray:
+def image_features(encoder: ConditionEncoder, pictures: Iterable[Tensor]) -> np.ndarray:
     """Batches (B, 3, S, S) -> global features (N, E)."""
     device = next(encoder.parameters()).device
     return torch.cat([encoder.encode_images(part.to(device))[1] for part in pictures]).cpu().numpy()
 
 
 def precision(
-    encoder: Damsm | CharEncoder, seen: np.ndarray, captions: list[str], class_ids: np.ndarray
+    encoder: ConditionEncoder, seen: np.ndarray, captions: list[str], class_ids: np.ndarray
 ) -> float:
     """R-precision of features (N, E) with the caption of each, 99 others; a tiny set has fewer of other classes."""
     said = torch.cat(
-        [encoder.encode_texts(captions[i : i + AT_ONCE]).sentence for i in range(0, len(captions), AT_ONCE)]
+        [encoder.encode(captions[i : i + AT_ONCE]).sentence for i in range(0, len(captions), AT_ONCE)]
     )
+    return r_precision(seen, said.cpu().numpy(), class_ids, candidates=caption_candidates(class_ids)).value
+
+
+def caption_candidates(class_ids: np.ndarray) -> int:
+    """How many captions each image of these classes (N,) chooses from: its own and up to 99 of other classes."""
     others = len(class_ids) - int(np.unique(class_ids, return_counts=True)[1].max())
-    return r_precision(seen, said.cpu().numpy(), class_ids, candidates=min(100, 1 + others)).value
+    return min(100, 1 + others)
 
 
 @torch.inference_mode()
-def real_r_precision(encoder: Damsm | CharEncoder, birds: CaptionedImages) -> float:
+def real_r_precision(encoder: ConditionEncoder, birds: CaptionedImages) -> float:
     """R-precision of the set's own pictures with one caption each."""
     encoder.eval()
     seen = image_features(encoder, real_pictures(birds, range(len(birds))))
@@ -56,7 +60,7 @@ def real_r_precision(encoder: Damsm | CharEncoder, birds: CaptionedImages) -> fl
 
 @torch.inference_mode()
 def painted_scores(
-    painter: Painter, encoder: Damsm | CharEncoder, birds: CaptionedImages, count: int
+    painter: Painter, encoder: ConditionEncoder, birds: CaptionedImages, count: int
 ) -> dict[str, float]:
     """R-precision of pictures of `count` captions of the set, and their Frechet distance from its own pictures."""
     rows = np.random.default_rng(0).permutation(len(birds))[:count]

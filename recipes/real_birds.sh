@@ -47,9 +47,9 @@ stages=(
   "measure  3000  measure them on the test photographs"
 )
 
-damsm()   { "$python" train_encoder.py experiment=damsm_real trunk="$mobilenet" "${set_words[@]}"; }
-long()    { "$python" train_encoder.py experiment=damsm_real_long trunk="$mobilenet" "${set_words[@]}"; }
-second()  { "$python" train_encoder.py experiment=damsm_real_second trunk="$squeezenet" "${set_words[@]}"; }
+damsm()   { "$python" train_encoder.py experiment=damsm_real backbone_weights="$mobilenet" "${set_words[@]}"; }
+long()    { "$python" train_encoder.py experiment=damsm_real_long backbone_weights="$mobilenet" "${set_words[@]}"; }
+second()  { "$python" train_encoder.py experiment=damsm_real_second backbone_weights="$squeezenet" "${set_words[@]}"; }
 painter() { "$python" train_gan.py experiment=projected_real_64 backbone_weights="$mobilenet" "${set_words[@]}"; }
 grown()   { "$python" train_gan.py experiment=projected_real backbone_weights="$mobilenet" "${set_words[@]}"; }
 attngan() { "$python" train_gan.py experiment=attngan_real backbone_weights="$mobilenet" "${set_words[@]}"; }

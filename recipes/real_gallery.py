@@ -83,7 +83,7 @@ def scores(encoder: "Damsm", images: "Tensor", texts: list[str]) -> np.ndarray:
 
     (regions, image), text, config = (
         encoder.encode_images(images),
-        encoder.encode_texts(texts),
+        encoder.encode(texts),
         encoder.config,
     )
     both = word_scores(regions, text, config.gamma1, config.gamma2) + sentence_scores(image, text.sentence)

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2i.encoders.damsm import Damsm, damsm_loss
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 
 
 class ConditionalDiscriminator(Protocol):
@@ -68,7 +67,7 @@ def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
 
 
 def damsm_term(
-    damsm: Damsm | None, images: Tensor, text: TextFeatures, class_ids: Tensor, weight: float
+    damsm: ConditionEncoder | None, images: Tensor, text: TextFeatures, class_ids: Tensor, weight: float
 ) -> tuple[Tensor | float, dict[str, Tensor]]:
     """DAMSM's word and sentence losses of images (B, 3, s, s), times `weight`; 0 without DAMSM.
 
@@ -76,6 +75,5 @@ def damsm_term(
     """
     if damsm is None or weight <= 0:
         return 0.0, {}
-    regions, image = damsm.image_encoder(images)
-    words, sentence = damsm_loss(regions, image, text, class_ids, damsm.config)
-    return weight * (words + sentence), {"damsm_words": words, "damsm_sentence": sentence}
+    loss, logs = damsm.matching_loss(images, text, class_ids)
+    return weight * loss, logs

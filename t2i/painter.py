@@ -1,4 +1,4 @@
-"""A trained generator with its text encoder: a sentence in, pictures out."""
+"""A trained generator with its text encoder: captions in, images out."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,25 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from core.model_folder import load_model, load_weights, save_model
-from t2i.encoders.char_cnn_rnn import (
-    ALPHABET,
-    CharCnnRnn,
-    CharEncoder,
-    CharEncoderConfig,
-    encode_characters,
-    plain,
-    sentence_alone,
-    unknown_characters,
-)
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextEncoder, TextFeatures, encode_captions
-from t2i.encoders.precomputed import GivenConfig, GivenSentences
+from core.errors import UserError
+from core.fields import shown
+from core.model_folder import ModelFiles, load_model, load_weights, meta_device, save_model
+from t2i.encoders.base import ConditionEncoder, TextFeatures
+from t2i.encoders.registry import encoder_of_kind
 from t2i.families.registry import build_config, family_of
-from t2i.vocabulary import Vocabulary
 
 
-class Paintings(NamedTuple):
+class Samples(NamedTuple):
     """images: (B, 3, s, s) in [-1, 1] of every stage; attention: (B, L, s, s) of every attending stage;
     tokens: the words that each caption's attention rows stand for."""
 
@@ -34,26 +24,28 @@ class Paintings(NamedTuple):
     attention: tuple[Tensor, ...]
     tokens: list[list[str]]
 
+    def _repr_png_(self) -> bytes:
+        """The images of the last stage side by side, which is how a notebook shows these samples."""
+        import io
+
+        from PIL import Image
+
+        strip = torch.cat(list(self.images[-1].float().cpu()), dim=2)  # (3, s, B * s)
+        pixels = ((strip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        return file.getvalue()
+
 
 class Painter(nn.Module):
-    """Generator (EMA weights) of any family and frozen text encoder; its folder needs nothing else.
-
-    But for one that reads the given captions of a set: `pipeline.load_painter` brings their features along.
-    """
+    """Generator (EMA weights) of any family and frozen encoder of captions; its folder needs nothing else, but for an
+    encoder that looks features up: `pipeline.load_painter` brings these along."""
 
     kind = "painter"
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        text_encoder: TextEncoder | CharCnnRnn | GivenSentences,
-        vocabulary: Vocabulary | None = None,
-        words: int = 0,
-    ):
-        """vocabulary: of a text encoder that reads words; words: longest caption that it reads."""
+    def __init__(self, generator: nn.Module, encoder: ConditionEncoder):
         super().__init__()
-        self.generator, self.text_encoder = generator, text_encoder
-        self.vocabulary, self.words = vocabulary, words
+        self.generator, self.encoder = generator, encoder.without_images()
         self.bf16 = False  # products in bfloat16: faster, and not the same to the last bit
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}
@@ -61,19 +53,18 @@ class Painter(nn.Module):
     @classmethod
     def load(cls, folder: Path | str) -> "Painter":
         """A trained painter, in eval mode. Raises UserError as `load_model` does."""
-        files = load_model(folder, cls.kind)
-        config, text = build_config(files.config["family"], files.config["generator"]), files.config["text"]
-        with torch.device("meta"):  # no time spent on initial weights that are replaced at once
-            generator = family_of(config).networks["generator"](config)
-            if text["reads"] == "characters":
-                painter = cls(generator, CharCnnRnn(CharEncoderConfig(**text["encoder"])))
-            elif text["reads"] == "given":
-                painter = cls(generator, GivenSentences(GivenConfig(**text["encoder"])))
-            else:
-                encoder = TextEncoder(len(files.vocabulary), **text["encoder"])
-                painter = cls(generator, encoder, Vocabulary(files.vocabulary), text["words"])
+        files = upgraded(load_model(folder, cls.kind))
+        generator, encoder = (dict_in(files, key) for key in ("generator", "encoder"))
+        where, complete = files.config_path, files.version > 1
+        config = build_config(files.config.get("family"), generator, where)
+        kind = encoder_of_kind(encoder.get("kind"), where)
+        encoder_config = kind.read_config(encoder.get("config"), f"{where}: encoder", complete)
+        with meta_device():
+            text = kind.from_stored(encoder_config, files.vocabulary, str(folder), with_images=False)
+            painter = cls(family_of(config).networks["generator"](config), text)
         load_weights(painter, files.state, folder)
         painter.checksum, painter.training_info = files.checksum, files.training
+        painter.encoder.checksum = str(files.training.get("encoder", "untrained"))
         return painter.eval().requires_grad_(False)
 
     def save(self, folder: Path | str, card: str, training: dict[str, Any], half: bool = True) -> Path:
@@ -81,21 +72,12 @@ class Painter(nn.Module):
 
         With `half` the weights are stored as float16.
         """
-        encoder = self.text_encoder
-        text: dict[str, Any] = {"reads": self.reads}
-        vocabulary: Any = ALPHABET if self.reads == "characters" else None
-        if isinstance(encoder, CharCnnRnn | GivenSentences):
-            text["encoder"] = asdict(encoder.config)
-        else:
-            assert self.vocabulary is not None
-            vocabulary, text["words"] = self.vocabulary.words, self.words
-            text["encoder"] = {
-                "embedding": encoder.width,
-                "word_width": encoder.embedding.embedding_dim,
-                "sentence": encoder.sentence,
-                "rnn": encoder.rnn,
-            }
-        config = {"family": family_of(self.config).name, "generator": asdict(self.config), "text": text}
+        config = {
+            "family": family_of(self.config).name,
+            "generator": asdict(self.config),
+            "encoder": {"kind": self.encoder.kind, "config": asdict(self.encoder.config)},
+        }
+        vocabulary = self.encoder.vocabulary_json
         return save_model(folder, self.kind, self.state_dict(), config, card, vocabulary, training, half)
 
     @property
@@ -104,49 +86,27 @@ class Painter(nn.Module):
         return self.generator.config
 
     @property
-    def reads(self) -> str:
-        """What its text encoder takes: "words" of a vocabulary, "characters", or "given" captions of a set only."""
-        if isinstance(self.text_encoder, GivenSentences):
-            return "given"
-        return "characters" if self.vocabulary is None else "words"
-
-    @property
     def resolutions(self) -> list[int]:
-        """The side of every stage's picture, px."""
+        """The side of every stage's image, px."""
         return family_of(self.config).resolutions(self.config)
 
     def known(self, text: str, limit: int | None = None) -> list[str]:
-        """What is read of a sentence: its known words, or the sentence where characters are read.
-
-        A given caption is all or nothing, and it is an error where it is nothing, so it counts as known here.
-        """
-        if self.reads == "given":
-            return [plain(text)]
-        if self.vocabulary is None:
-            return [plain(text)] if set(plain(text)) & set(ALPHABET) else []
-        return self.vocabulary.known(text, self.words if limit is None else limit)
+        """What is read of a caption; limit: most words, None for the encoder's own."""
+        return self.encoder.known(text, limit)
 
     def unknown(self, text: str) -> list[str]:
-        """The words (or characters) of a sentence that are not known, and so have no say in the picture."""
-        if self.reads == "given":
-            return []
-        return unknown_characters(text) if self.vocabulary is None else self.vocabulary.unknown(text)
+        """The words (or characters) of a caption that are not known, and so have no say in the image."""
+        return self.encoder.unknown(text)
 
     def encode(self, texts: Sequence[str]) -> TextFeatures:
-        """B sentences -> TextFeatures. Raises UserError for a sentence of which nothing is known."""
-        device = next(self.generator.parameters()).device
-        if self.reads == "given":
-            return sentence_alone(self.text_encoder(texts).to(device))
-        if self.vocabulary is None:
-            return self.text_encoder(encode_characters(texts).to(device))
-        ids, is_pad = encode_captions(self.vocabulary, texts, self.words)
-        return self.text_encoder(ids.to(device), is_pad.to(device))
+        """B captions -> TextFeatures. Raises UserError for a caption of which nothing is known."""
+        return self.encoder.encode(texts).to(next(self.generator.parameters()).device)
 
     @torch.inference_mode()
-    def paint(self, texts: Sequence[str], seeds: Sequence[int]) -> Paintings:
-        """B sentences and B seeds -> Paintings. A picture depends on its own sentence and seed alone.
+    def paint(self, texts: Sequence[str], seeds: Sequence[int]) -> Samples:
+        """B captions and B seeds -> Samples. An image depends on its own caption and seed alone.
 
-        The same seed gives the same noise to every sentence. Raises UserError for a sentence without a known
+        The same seed gives the same noise to every caption. Raises UserError for a caption without a known
         word, ValueError where the numbers differ.
         """
         if len(texts) != len(seeds):
@@ -154,15 +114,47 @@ class Painter(nn.Module):
         text = self.encode(texts)
         with torch.autocast(text.sentence.device.type, torch.bfloat16, enabled=self.bf16):
             output = family_of(self.config).sample(self.generator, text, seeds)
-        return Paintings(output.images, output.attention, [self.known(t) for t in texts])
+        return Samples(output.images, output.attention, [self.known(t) for t in texts])
 
 
-def painter_of(generator: nn.Module, encoder: Damsm | CharEncoder | GivenSentences | Painter) -> Painter:
-    """A painter that shares a generator and the text encoder of the model that it was trained with."""
-    if isinstance(encoder, Painter):
-        return Painter(generator, encoder.text_encoder, encoder.vocabulary, encoder.words).eval()
-    if isinstance(encoder, GivenSentences):
-        return Painter(generator, encoder).eval()
-    if isinstance(encoder, CharEncoder):
-        return Painter(generator, encoder.text_encoder).eval()
-    return Painter(generator, encoder.text_encoder, encoder.vocabulary, encoder.config.words).eval()
+def painter_of(generator: nn.Module, encoder: ConditionEncoder) -> Painter:
+    """A painter that shares a generator and the encoder that it was trained with."""
+    return Painter(generator, encoder).eval()
+
+
+# ---- folders of format version 1 ----
+
+READERS = {"words": "damsm", "characters": "char-encoder", "given": "precomputed"}
+
+
+def upgraded(files: ModelFiles) -> ModelFiles:
+    """A painter's files as today's code writes them. Version 1 named what the encoder reads in place of its kind, kept
+    the longest caption beside its sizes, and its weights at the top. Raises UserError for a layout of neither."""
+    if files.version > 1:
+        return files
+    text = dict_in(files, "text")
+    if text.get("reads") not in list(READERS):  # which may be something without a hash
+        raise UserError(
+            f"{files.config_path}: text.reads={shown(text.get('reads'))}: one of {', '.join(READERS)} was expected; "
+            "restore the file"
+        )
+    sizes = text.get("encoder")
+    if text["reads"] == "words" and isinstance(sizes, dict):
+        sizes = sizes | {"max_words": text.get("words")}
+    config = {key: value for key, value in files.config.items() if key != "text"}
+    config["encoder"] = {"kind": READERS[text["reads"]], "config": sizes}
+    state = {
+        f"encoder.{key}" if key.startswith("text_encoder.") else key: value
+        for key, value in files.state.items()
+    }
+    return files._replace(config=config, state=state)
+
+
+def dict_in(files: ModelFiles, key: str) -> dict[str, Any]:
+    """One of the parts of a painter's configuration. Raises UserError where it is missing or something else."""
+    value = files.config.get(key)
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{files.config_path}: {key}={shown(value)}: its settings were expected; restore the file"
+        )
+    return value

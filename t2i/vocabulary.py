@@ -3,6 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
+
+from core.errors import UserError
 
 END = "<end>"  # number 0, used only as padding, as in AttnGAN
 
@@ -14,6 +17,11 @@ def tokens(text: str) -> list[str]:
     return [word for word in plain if word]
 
 
+def plain(text: str) -> str:
+    """Lower case, every run of blanks one space, none at the ends."""
+    return " ".join(text.lower().split())
+
+
 class Vocabulary:
     """A list of words; a word's number is its place in the list, number 0 is padding."""
 
@@ -22,6 +30,19 @@ class Vocabulary:
             raise ValueError(f"a vocabulary starts with {END!r}, this one with {words[:1]}")
         self.words = words
         self._numbers = {word: number for number, word in enumerate(words)}
+
+    @classmethod
+    def from_json(cls, words: Any, folder: str) -> "Vocabulary":
+        """The words that a model folder holds. Raises UserError where they are no list of words."""
+        is_list = (
+            isinstance(words, list) and words[:1] == [END] and all(isinstance(word, str) for word in words)
+        )
+        if not is_list or len(set(words)) < len(words):
+            raise UserError(
+                f'{folder}/vocabulary.json is no vocabulary: a list of different words was expected, "{END}" the '
+                "first; restore the file"
+            )
+        return cls(words)
 
     @classmethod
     def build(cls, captions: Iterable[str]) -> "Vocabulary":

@@ -20,10 +20,11 @@ sys.path.insert(0, str(ROOT / "tests" / "reference"))
 from golden import probe  # noqa: E402
 from make import step_of  # noqa: E402
 
+from t2i.encoders.base import TextFeatures  # noqa: E402
 from t2i.encoders.char_cnn_rnn import CharEncoder, CharEncoderConfig  # noqa: E402
 from t2i.encoders.damsm import Damsm, DamsmConfig  # noqa: E402
-from t2i.encoders.image import PretrainedImageEncoder  # noqa: E402
-from t2i.encoders.lstm import TextEncoder, TextFeatures, pad_captions  # noqa: E402
+from t2i.encoders.image import IMAGE_ENCODERS  # noqa: E402
+from t2i.encoders.lstm import TextEncoder, pad_captions  # noqa: E402
 from t2i.families.attngan import AttnGanConfig  # noqa: E402
 from t2i.families.dfgan import DfGanConfig  # noqa: E402
 from t2i.families.gan_int_cls import GanIntClsConfig  # noqa: E402
@@ -183,12 +184,12 @@ def of_pairs(model: Damsm | CharEncoder, size: int) -> Values:
     """Features and the loss of four pairs, with two captions more and a second caption of each."""
     images, class_ids = numbers(4, 3, size, size, seed=4), torch.tensor([3, 1, 3, 2])
     more = [] if isinstance(model, CharEncoder) else ["a black bird", "a red bird"]
-    loss, logs = model.train().loss(images, CAPTIONS + more, class_ids, again=CAPTIONS[::-1])
+    loss, logs = model.train().loss(images, CAPTIONS + more, class_ids, extra_captions=CAPTIONS[::-1])
     loss.backward()
     values = {"loss": loss.detach(), "gradients": gradients(model)}
     values |= {name: value.detach() for name, value in logs.items()}
     model.eval()
-    text, (regions, image) = model.encode_texts(CAPTIONS), model.encode_images(images)
+    text, (regions, image) = model.encode(CAPTIONS), model.encode_images(images)
     values |= {"words": sampled(text.words), "sentence": sampled(text.sentence)}
     return values | {"regions": sampled(regions), "image": sampled(image)}
 
@@ -215,7 +216,7 @@ def text_encoder(sentence: str, rnn: str) -> Values:
 
 
 def pretrained(name: str) -> Values:
-    encoder = filled(PretrainedImageEncoder(name, embedding=16, width=2, size=64)).train()
+    encoder = filled(IMAGE_ENCODERS[name](embedding=16, width=2, size=64)).train()
     regions, image = encoder(numbers(3, 3, 80, 80, seed=5))
     probe([regions, image]).backward()
     return {"regions": sampled(regions), "image": sampled(image), "gradients": gradients(encoder)}

@@ -11,8 +11,8 @@ from core.errors import UserError
 from t2i import layers as blocks
 from t2i.augmentation import random_translation
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
+from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import Damsm, DamsmConfig
-from t2i.encoders.lstm import TextFeatures
 from t2i.families.attngan import (
     AttnGanConfig,
     AttnGanLoss,
@@ -109,7 +109,7 @@ def test_the_generator_is_told_which_captions_are_wrong():
     """Captions without a picture raise DAMSM's loss and leave the adversarial one as it is."""
     painter, damsm = tiny_painter()
     loss_config, Ds = AttnGanLoss(), build_discriminators(tiny())
-    all_text = damsm.encode_texts(TEXTS + ["a black bird", "a yellow bird"])
+    all_text = damsm.encode(TEXTS + ["a black bird", "a yellow bird"])
     painting = painter.generator(torch.randn(3, 5), torch.randn(3, 6), all_text.rows(0, 3))
     _, alone = generator_loss(Ds, painting, all_text.rows(0, 3), torch.arange(3), damsm, loss_config)
     _, beside = generator_loss(Ds, painting, all_text, torch.arange(3), damsm, loss_config)
@@ -178,7 +178,7 @@ def test_each_step_moves_its_own_networks(adversarial, norm):
     painter, damsm = tiny_painter()
     damsm.requires_grad_(False)
     G, Ds = Generator(config), build_discriminators(config)
-    text = damsm.encode_texts(TEXTS)
+    text = damsm.encode(TEXTS)
     real = tuple(torch.rand(3, 3, s, s) * 2 - 1 for s in resolutions(config))
     painting = G(torch.randn(3, 5), torch.randn(3, 6), text)
 

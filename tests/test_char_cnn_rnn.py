@@ -140,12 +140,12 @@ def test_features_are_the_same_alone_in_a_batch_and_padded(form):
     encoder = CharEncoder(tiny(form=form)).eval()
     for parameter in encoder.text_encoder.parameters():
         torch.nn.init.uniform_(parameter, -0.5, 0.5)  # so narrow a network mutes what it reads otherwise
-    together = encoder.encode_texts(TEXTS)
-    padded = encoder.encode_texts([text + " " * 30 for text in TEXTS])
+    together = encoder.encode(TEXTS)
+    padded = encoder.encode([text + " " * 30 for text in TEXTS])
     assert together.words.shape == (4, 1, 16) and together.sentence.shape == (4, 16)
     assert not together.is_pad.any() and torch.equal(together.words[:, 0], together.sentence)
     for i, text in enumerate(TEXTS):
-        alone = encoder.encode_texts([text]).sentence[0]
+        alone = encoder.encode([text]).sentence[0]
         torch.testing.assert_close(together.sentence[i], alone, rtol=0, atol=1e-6)
         torch.testing.assert_close(padded.sentence[i], alone, rtol=0, atol=1e-6)
     assert torch.pdist(together.sentence).min() > 1e-2
@@ -153,7 +153,7 @@ def test_features_are_the_same_alone_in_a_batch_and_padded(form):
 
 def test_a_family_that_attends_to_words_takes_the_sentence_for_one():
     config = AttnGanConfig(stages=2, width=4, embedding=16, condition=6, noise=5, residual_blocks=1)
-    text = CharEncoder(tiny()).eval().encode_texts(TEXTS)
+    text = CharEncoder(tiny()).eval().encode(TEXTS)
     painting = AttnGenerator(config)(torch.randn(4, 5), torch.randn(4, 6), text)
     assert painting.attention[0].shape == (4, 1, 64, 64)
 
@@ -224,13 +224,13 @@ def learn(model: CharEncoder, images: Tensor, steps: int) -> list[float]:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_encoder_learns_four_captions_of_given_features(form):
-    model = CharEncoder(tiny(form=form, pictures="given", first_width=16, width=32))
+    model = CharEncoder(tiny(form=form, image="precomputed", first_width=16, width=32))
     features = torch.randn(4, 16)
     losses = learn(model, features, 120)
     assert (
         losses[0] == pytest.approx(1.5, abs=0.1) and losses[-1] < 0.1
     )  # 24 margins over 16 when nothing is known
-    scores = model.encode_images(features)[1] @ model.encode_texts(TEXTS).sentence.T
+    scores = model.encode_images(features)[1] @ model.encode(TEXTS).sentence.T
     assert scores.argmax(0).tolist() == scores.argmax(1).tolist() == [0, 1, 2, 3]
 
 
@@ -243,11 +243,11 @@ def test_both_encoders_learn_together(form):
 
 
 def test_given_features_are_passed_on_and_checked():
-    model = CharEncoder(tiny(pictures="given"))
+    model = CharEncoder(tiny(image="precomputed"))
     features = torch.randn(2, 16)
     regions, image = model.encode_images(features)
     assert torch.equal(regions[:, 0], features) and torch.equal(image, features)
-    with pytest.raises(UserError, match=r"shape \(2, 3, 8, 8\) were given, \(pictures, 16\) was expected"):
+    with pytest.raises(UserError, match=r"shape \(2, 3, 8, 8\) were given, \(images, 16\) was expected"):
         model.encode_images(torch.zeros(2, 3, 8, 8))
 
 
@@ -260,9 +260,7 @@ def test_a_saved_encoder_answers_as_before(tmp_path: Path, form):
     assert len(loaded.checksum) == 64 and not loaded.training
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     near = dict(rtol=1e-2, atol=1e-3)  # stored as float16
-    torch.testing.assert_close(
-        loaded.encode_texts(TEXTS).sentence, model.encode_texts(TEXTS).sentence, **near
-    )
+    torch.testing.assert_close(loaded.encode(TEXTS).sentence, model.encode(TEXTS).sentence, **near)
     torch.testing.assert_close(loaded.encode_images(images)[1], model.encode_images(images)[1], **near)
 
 
@@ -280,9 +278,9 @@ def test_an_encoder_of_another_alphabet_or_kind_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"form": "nips"}, 'form="nips" is unknown; choose one of icml, cvpr'),
-        ({"pictures": "none"}, 'pictures="none" is unknown; choose one of light, given'),
-        ({"width": 1}, "width=1 is too small; it must be at least 2"),
+        ({"form": "nips"}, 'encoder.form="nips": one of icml, cvpr was expected'),
+        ({"image": "none"}, 'encoder.image="none": one of light, precomputed was expected'),
+        ({"width": 1}, "encoder.width=1: a whole number from 2 to 4096 was expected"),
     ],
 )
 def test_impossible_settings_are_named(changes, message):
@@ -321,7 +319,7 @@ def test_a_trained_encoder_is_saved_and_goes_on_as_if_never_stopped(tiny_world, 
     assert [line["step"] for line in lines if "r_precision" in line] == [2, 3]
     model = load_encoder(whole / "model")
     assert isinstance(model, CharEncoder) and model.training_info["batch"] == 8
-    assert model.encode_texts(["a text of any words"]).sentence.shape == (1, 16)
+    assert model.encode(["a text of any words"]).sentence.shape == (1, 16)
     card = (whole / "model" / "README.md").read_text()
     assert card.startswith("# char-CNN-RNN") and "201 characters" in card
     config = (whole / "config.yaml").read_text()
@@ -338,8 +336,8 @@ def test_it_is_told_from_wrong_captions_and_wants_pictures(tiny_world, tmp_path,
         )
         losses.append(json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["loss"])
     assert losses[1] > losses[0] + 1  # two of them for each of 8 right ones, a margin of 1 each, over 64
-    with pytest.raises(UserError, match="set embedding to their width, or pictures=light to encode pictures"):
-        train(monkeypatch, tiny_world, tmp_path, "given", "encoder.pictures=given")
+    with pytest.raises(UserError, match="set embedding to their width, or image=light to encode images"):
+        train(monkeypatch, tiny_world, tmp_path, "given", "encoder.image=precomputed")
 
 
 def test_a_batch_has_no_two_pictures_of_a_class_where_there_are_enough():
@@ -356,7 +354,7 @@ def test_a_batch_has_no_two_pictures_of_a_class_where_there_are_enough():
 
 
 def test_the_rate_falls_by_a_fiftieth_every_epoch():
-    rate = train_encoder.METHODS[CharEncoder].rate
+    rate = train_encoder.SCHEDULES[CharEncoder.recipe.schedule]
     assert [rate(step, 30_000, 150) for step in (0, 149, 150, 29_999)] == pytest.approx(
         [1, 1, 0.98, 0.98**199]
     )

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 
 from core.errors import UserError
 from core.model_folder import save_model
+from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import Damsm, DamsmConfig, damsm_loss, matching_loss, word_scores
-from t2i.encoders.lstm import SENTENCES, TextEncoder, TextFeatures, encode_captions, pad_captions
+from t2i.encoders.lstm import SENTENCES, TextEncoder, encode_captions, pad_captions
 from t2i.vocabulary import Vocabulary, tokens
 
 CAPTIONS = [[1, 2, 3, 4, 5, 6, 7], [3, 1], [9, 8, 7, 6]]
@@ -118,7 +119,7 @@ def test_further_captions_of_the_same_pictures_count_in_the_sentence_loss():
     images, ids = torch.rand(2, 3, 32, 32) * 2 - 1, torch.arange(2)
     first, second = ["a red bird", "black wings"], ["red", "a bird with wings"]
     (_, a), (_, b) = (model.loss(images, captions, ids) for captions in (first, second))
-    loss, both = model.loss(images, first, ids, again=second)
+    loss, both = model.loss(images, first, ids, extra_captions=second)
     torch.testing.assert_close(both["words"], a["words"])
     torch.testing.assert_close(both["sentence"], (a["sentence"] + b["sentence"]) / 2)
     torch.testing.assert_close(loss, both["words"] + both["sentence"])
@@ -132,6 +133,4 @@ def test_a_saved_damsm_answers_as_before(tmp_path: Path):
     loaded = Damsm.load(tmp_path)
     images = torch.rand(2, 3, 64, 64) * 2 - 1
     torch.testing.assert_close(loaded.encode_images(images)[0], model.encode_images(images)[0])
-    torch.testing.assert_close(
-        loaded.encode_texts(["a red bird"]).words, model.encode_texts(["a red bird"]).words
-    )
+    torch.testing.assert_close(loaded.encode(["a red bird"]).words, model.encode(["a red bird"]).words)

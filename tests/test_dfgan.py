@@ -9,8 +9,9 @@ from golden import DTYPES, Golden, probe
 from torch import Tensor, nn
 
 from core.errors import UserError
+from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import Damsm, DamsmConfig
-from t2i.encoders.lstm import TextEncoder, TextFeatures, pad_captions
+from t2i.encoders.lstm import TextEncoder, pad_captions
 from t2i.families.adversarial import draw_noise
 from t2i.families.base import GeneratorOutput
 from t2i.families.dfgan import (
@@ -313,7 +314,7 @@ def test_damsm_can_be_added_and_hears_captions_without_a_picture():
     damsm_config = DamsmConfig(embedding=16, word_width=8, image_width=8, image_size=32)
     damsm = Damsm(damsm_config, Vocabulary.build(texts)).eval().requires_grad_(False)
     Ds, G = build_discriminators(config), Generator(config)
-    all_text = damsm.encode_texts([*texts, "a black bird"])
+    all_text = damsm.encode([*texts, "a black bird"])
     text = all_text.rows(0, 3)
     noise = torch.randn(3, 6)
     painting = G(noise, noise[:, :0], text)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from t2i.encoders.registry import build_encoder
+from t2i.encoders.registry import encoder_of
 from t2i.families.registry import family_of
 from t2i.painter import Painter
 from training import encoder as train_encoder
@@ -69,7 +69,8 @@ def test_a_generator_and_its_discriminators_have_the_published_size(name: str):
 def test_an_encoder_has_the_published_size(name: str):
     config = load_config("train_encoder", train_encoder.TrainEncoder, [f"experiment={name}"])
     with torch.device("meta"):
-        model = build_encoder(config.encoder, [" ".join(map(str, range(5449)))])  # words beside <end>
+        captions = [" ".join(map(str, range(5449)))]  # words beside <end>
+        model = encoder_of(config.encoder).from_captions(config.encoder, captions)
     text, image = ENCODERS[name]
     assert size(model.text_encoder) == text
     assert image is None or size(model.image_encoder) == image

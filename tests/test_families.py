@@ -139,9 +139,9 @@ def test_a_training_goes_on_from_a_painter_alone(tiny_world, tmp_path, monkeypat
     for words, message in (
         (
             "gan.damsm_weight=0.1",
-            "gan.damsm_weight=0.1 needs an encoder that sees pictures, the painter .* cannot",
+            "gan.damsm_weight=0.1 needs an encoder that sees images, and .* has no image encoder",
         ),
-        ("measure_every=1", "measure_every needs an encoder that sees pictures"),
+        ("measure_every=1", "measure_every needs an encoder that sees images"),
     ):
         with pytest.raises(UserError, match=message):
             go(words, name="refused")

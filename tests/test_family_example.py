@@ -9,7 +9,7 @@ import torch
 from core.errors import UserError
 from data.sets import ImageData
 from examples import family_denoiser
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import TextFeatures
 from t2i.families.registry import SETTINGS, family_of
 from t2i.painter import Painter
 from training.config import RunConfig

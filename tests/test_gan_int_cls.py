@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import UserError
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import TextFeatures
 from t2i.families.adversarial import draw_noise
 from t2i.families.base import GeneratorOutput
 from t2i.families.gan_int_cls import (

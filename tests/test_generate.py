@@ -40,7 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
     words = Vocabulary.build([SENTENCE, "a small blue bird with a white belly"])
-    damsm = Damsm(DamsmConfig(embedding=8, word_width=8, image_width=4, image_size=64, words=9), words)
+    damsm = Damsm(DamsmConfig(embedding=8, word_width=8, image_width=4, image_size=64, max_words=9), words)
     config = AttnGanConfig(stages=2, width=4, embedding=8, condition=4, noise=4, residual_blocks=1)
     painter_of(Generator(config), damsm.eval()).save(folder / "painter", "# card", {})
     tokenizer = CharacterTokenizer()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from app import convert
 from core.errors import UserError
+from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import (
     Damsm,
     DamsmConfig,
@@ -20,8 +21,8 @@ from t2i.encoders.damsm import (
     sentence_scores,
     word_scores,
 )
-from t2i.encoders.image import InceptionImageEncoder, load_inception
-from t2i.encoders.lstm import TextEncoder, TextFeatures
+from t2i.encoders.image import InceptionImageEncoder
+from t2i.encoders.lstm import TextEncoder
 from t2i.families import attngan
 from t2i.families.attngan import AttnGanConfig, AttnGanLoss, Generator, build_discriminators
 from t2i.families.base import GeneratorOutput
@@ -486,7 +487,7 @@ def test_encoders_there_and_back(tmp_path: Path):
     convert.main([*map(str, files), "--captions", str(captions), "--out", str(tmp_path / "ours")])
     loaded = Damsm.load(tmp_path / "ours")
     assert loaded.encode_images(torch.zeros(1, 3, 64, 64))[0].shape == (1, 289, 16)
-    text = TextFeatures(*loaded.encode_texts(["a red bird"]))
+    text = TextFeatures(*loaded.encode(["a red bird"]))
     regions, image = loaded.encode_images(torch.rand(1, 3, 64, 64))
     assert all(loss == 0 for loss in damsm_loss(regions, image, text, torch.zeros(1), loaded.config))
     convert.main([str(tmp_path / "ours"), "--back", "--out", str(tmp_path / "again")])
@@ -550,12 +551,12 @@ def test_a_trunk_takes_the_weights_of_a_file_and_keeps_them(tmp_path: Path):
     trained, encoder = InceptionImageEncoder(16), InceptionImageEncoder(16)
     state = trained.trunk.state_dict() | {"fc.weight": torch.zeros(1000, 2048)}  # torchvision's file has more
     torch.save(state, tmp_path / "inception_v3.pth")
-    load_inception(encoder, tmp_path / "inception_v3.pth")
+    encoder.load_backbone(tmp_path / "inception_v3.pth")
     assert all(
         torch.equal(a, b) for a, b in zip(encoder.trunk.parameters(), trained.trunk.parameters(), strict=True)
     )
     torch.save({k: v for k, v in state.items() if not k.startswith("Mixed_7c")}, tmp_path / "shorter.pth")
     with pytest.raises(UserError, match=r"shorter.pth lacks Mixed_7c\."):
-        load_inception(encoder, tmp_path / "shorter.pth")
+        encoder.load_backbone(tmp_path / "shorter.pth")
     with pytest.raises(UserError, match="cannot read the weights .*none.pth"):
-        load_inception(encoder, tmp_path / "none.pth")
+        encoder.load_backbone(tmp_path / "none.pth")

@@ -6,7 +6,7 @@ from golden import DTYPES, Golden, probe
 from torch import Tensor, nn
 
 from core.errors import UserError
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import TextFeatures
 from t2i.families import stackgan, stackgan_v2
 from t2i.families.base import GeneratorOutput
 from t2i.families.stackgan import StackGanConfig, StackGanLoss

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from core.errors import UserError
 from t2i.augmentation import random_cutout
+from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import Damsm
-from t2i.encoders.image import PretrainedImageEncoder
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.image import IMAGE_ENCODERS
 from t2i.families import attngan
 from t2i.families.attngan import AttnGanConfig, AttnGanLoss
 from t2i.families.projected import (
@@ -72,7 +72,7 @@ def test_a_trunk_names_what_does_not_fit(files: Path, tmp_path: Path):
 
 @networks
 def test_an_encoder_sees_regions_and_the_whole(name: str):
-    encoder = PretrainedImageEncoder(name, embedding=16, width=2, size=64).eval()
+    encoder = IMAGE_ENCODERS[name](embedding=16, width=2, size=64).eval()
     regions, whole = encoder(torch.rand(3, 3, 80, 80) * 2 - 1)
     assert regions.shape[0] == 3 and regions.shape[2] == 16 and 9 <= regions.shape[1] <= 16
     assert whole.shape == (3, 16)
@@ -92,7 +92,7 @@ def small_training(world: Path, runs: Path, *words: str) -> list[str]:
 def test_a_trunk_learns_at_a_rate_of_its_own(
     rate: float, files: Path, tiny_world: Path, tmp_path, monkeypatch
 ):
-    words = [f"trunk={files / 'mobilenet_v2.pth'}", f"trunk_rate={rate}"]
+    words = [f"backbone_weights={files / 'mobilenet_v2.pth'}", f"backbone_rate={rate}"]
     monkeypatch.setattr(sys, "argv", small_training(tiny_world, tmp_path, *words))
     train_encoder.main()
     before = Trunk("mobilenet_v2", finest=8)
@@ -117,7 +117,7 @@ def test_a_trunk_learns_at_a_rate_of_its_own(
 
 def test_an_encoder_goes_on_at_another_side(files: Path, tiny_world: Path, tmp_path, monkeypatch, capsys):
     def train(*words: str) -> Damsm:
-        argv = small_training(tiny_world, tmp_path, f"trunk={files / 'mobilenet_v2.pth'}", *words)
+        argv = small_training(tiny_world, tmp_path, f"backbone_weights={files / 'mobilenet_v2.pth'}", *words)
         monkeypatch.setattr(sys, "argv", argv)
         train_encoder.main()
         return Damsm.load(tmp_path / argv[-1].removeprefix("run.name=") / "model")

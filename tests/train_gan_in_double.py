@@ -21,10 +21,10 @@ def double(x: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> None:
-    open_encoder, draw = train_gan.open_encoder, train_gan.draw
+    load_condition_encoder, draw = train_gan.load_condition_encoder, train_gan.draw
     torch.set_default_dtype(torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_gan, "open_encoder", lambda path: open_encoder(path).double())
+        patch.setattr(train_gan, "load_condition_encoder", lambda path: load_condition_encoder(path).double())
         patch.setattr(train_gan, "draw", lambda *given: tree_map_only(torch.Tensor, double, draw(*given)))
         try:
             train_gan.main()

@@ -8,12 +8,6 @@ from data.sets import terms_of
 from t2i.families.registry import family_of
 from t2i.painter import Painter
 
-LIMITS = {
-    "words": "knows the words of its vocabulary only",
-    "characters": "reads the first 201 characters of a text",
-    "given": "knows the captions of its set only, whose features are no part of this folder,",
-}
-
 
 def save_snapshot(
     painter: Painter, folder: Path, config: Any, steps: int, seconds: float, before: dict[str, Any]
@@ -57,6 +51,6 @@ Generates an image from a caption: a generator (EMA weights) and the text encode
 Trained {origin} on `{config.data.root}`: {training["steps"]} steps of {training["batch"]} images, seed
 {config.run.seed}, {training["hours"]:.2f} hours.{through}{terms_of(config.data)}
 
-Limits: {LIMITS[painter.reads]} and shows what its data shows; its figures stand in the project's
+Limits: {painter.encoder.limits} and shows what its data shows; its figures stand in the project's
 README.
 """

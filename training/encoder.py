@@ -1,10 +1,10 @@
-"""Train a text and an image encoder that match captions and pictures: DAMSM, or char-CNN-RNN."""
+"""Train a text and an image encoder that match captions and images: DAMSM, or char-CNN-RNN."""
 
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,16 +12,16 @@ from omegaconf import MISSING
 from torch import nn
 
 from core.errors import UserError
+from core.fields import bounded, check
 from core.precision import autocast
 from core.runtime import choose_device, seed_step
-from data.captioned_images import VALIDATION
+from data.captioned_images import VALIDATION, CaptionedImages
 from data.sampling import hard_negatives, image_batch
 from data.sets import ImageData, open_images, terms_of
-from evaluation.validation import real_r_precision
-from t2i.encoders.char_cnn_rnn import CharEncoder
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.image import InceptionImageEncoder, PretrainedImageEncoder, load_inception
-from t2i.encoders.registry import ENCODER_CONFIGS, build_encoder
+from evaluation.validation import caption_candidates, real_r_precision
+from t2i.encoders.base import ConditionEncoder, Recipe
+from t2i.encoders.registry import encoder_of, trainable_encoders
+from training.captions import readable_captions
 from training.config import RunConfig
 from training.distributed import refuse_several
 from training.front import run_trainer
@@ -33,52 +33,30 @@ from training.schedule import every_epoch, set_rate, warmup_cosine
 class TrainEncoder:
     data: ImageData = field(default_factory=ImageData)
     run: RunConfig = field(default_factory=RunConfig)
-    variants: ClassVar = {"encoder": ENCODER_CONFIGS}
+    variants: ClassVar = {"encoder": {name: e.config_class for name, e in trainable_encoders().items()}}
     encoder: Any = MISSING  # the configuration of an encoder: encoder=damsm or char_cnn_rnn
-    trunk: str = ""  # file of ImageNet weights for encoder.image=inception, mobilenet_v2 or squeezenet1_1
-    trunk_rate: float = (
-        0.0  # the rate of what that file gave, as a share of lr; 0 leaves its weights as they are
-    )
-    start: str = ""  # trained encoder to go on from, whose pictures may have been of another side
-    batch: int = 48
-    each: int = 1  # captions of every picture in a step, all but the first for the sentence loss alone
-    hard_negatives: int = 0  # captions with a wrong colour, for each right one, to be told from it
-    lr: float = 2e-3  # of the optimiser and the schedule in METHODS
-    clip: float = 0.25  # most norm of the text encoder's gradient, 0 for any
-    defaults_with: ClassVar = {"char_cnn_rnn": {"batch": 40, "lr": 7e-4, "clip": 0.0}}  # its authors'
+    # file of ImageNet weights for encoder.image=inception, mobilenet_v2 or squeezenet1_1
+    backbone_weights: str = ""
+    # the rate of what that file gave, as a share of lr; 0 leaves its weights as they are
+    backbone_rate: float = bounded(0.0, 0, 1000)
+    start: str = ""  # trained encoder to go on from, whose images may have been of another side
+    batch: int = bounded(48, 1, 65536)
+    # of every image in a step, all but the first for the sentence loss alone
+    captions_per_image: int = bounded(1, 1, 100)
+    # captions with a wrong colour, for each right one, to be told from it
+    hard_negatives: int = bounded(0, 0, 1000)
+    lr: float = bounded(2e-3, 0, 100)  # of the optimiser and the schedule of the encoder's recipe
+    clip: float = bounded(0.25, 0, 1e9)  # most norm of the text encoder's gradient, 0 for any
+    defaults_with: ClassVar = {
+        name: e.recipe.settings for name, e in trainable_encoders().items() if e.recipe
+    }
 
 
-class Method(NamedTuple):
-    """How an encoder is trained, but for its loss, which is its own."""
-
-    optimizer: Callable[..., torch.optim.Optimizer]
-    rate: Callable[[int, int, int], float]  # factor of lr at a step, of so many, with so many classes
-    distinct: bool  # no two pictures of a batch are of one class
-    title: str  # the rest is for the card
-    about: str
-    limits: str
-
-
-METHODS = {
-    Damsm: Method(
-        optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True),
-        rate=lambda step, steps, classes: warmup_cosine(step, steps, warmup=50),
-        distinct=False,
-        title="DAMSM text and image encoder",
-        about="A bidirectional {rnn} over words and {image}, trained together from nothing "
-        "with the deep attentional multimodal similarity loss of AttnGAN (section 3.2)",
-        limits="knows the words of its vocabulary only.",
-    ),
-    CharEncoder: Method(
-        optimizer=torch.optim.RMSprop,
-        # an epoch of theirs is as many batches as there are classes
-        rate=lambda step, steps, classes: every_epoch(step, classes, factor=0.98),
-        distinct=True,
-        title="char-CNN-RNN text encoder, and an image encoder",
-        about="Convolutions and a recurrent layer over characters and {image}, trained "
-        "together from nothing with the structured joint embedding loss of Reed et al. (CVPR 2016, section 3)",
-        limits="reads the first 201 characters of a text; of words that it was not trained on it makes what it can.",
-    ),
+# Factor of lr at a step, of so many, with so many classes in the set
+SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
+    "warmup_cosine": lambda step, steps, classes: warmup_cosine(step, steps, warmup=50),
+    # an epoch of char-CNN-RNN's authors is as many batches as there are classes
+    "every_epoch": lambda step, steps, classes: every_epoch(step, classes, factor=0.98),
 }
 
 
@@ -88,9 +66,16 @@ def main() -> None:
 
 def train(config: TrainEncoder) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
-    if config.each < 1:
-        raise UserError(f"each={config.each} captions of a picture; give 1 or more")
+    check(config)
     refuse_several("train_encoder.py")
+    kind = encoder_of(config.encoder)
+    assert kind.recipe is not None
+    recipe = kind.recipe
+    if config.batch < recipe.smallest_batch:
+        raise UserError(
+            f"batch={config.batch}: the loss tells the pairs of a batch from each other; choose "
+            f"{recipe.smallest_batch} or more"
+        )
     device = choose_device(config.run.device)
     run = Run(config, config.run, device)
     state = run.restore()
@@ -105,15 +90,20 @@ def train(config: TrainEncoder) -> None:
     # The vocabulary holds the words of both splits, as AttnGAN's does: a test caption keeps all its words.
     read = (train_set, *([validation_set] if config.data.hold_out else []), test_set)
     every_caption = (c for images in read for cs in images.captions for c in cs)
-    model = build_encoder(config.encoder, every_caption)
-    trunk = start_trunk(model, config, bool(state))
+    model = kind.from_captions(config.encoder, every_caption)
+    for images in (train_set, validation_set, test_set):
+        readable_captions(images, model)
+    backbone = start_backbone(model, config, bool(state))
     if config.start and not state:
         start_from(config.start, model)
     model.to(device)
-    method = METHODS[type(model)]
-    others = [p for p in model.parameters() if not any(p is t for t in trunk)]
-    groups = [{"params": others}, *([{"params": trunk, "scale": config.trunk_rate}] if trunk else [])]
-    optimizer = method.optimizer(groups, lr=config.lr)
+    others = [p for p in model.parameters() if not any(p is t for t in backbone)]
+    groups = [
+        {"params": others},
+        *([{"params": backbone, "scale": config.backbone_rate}] if backbone else []),
+    ]
+    optimizer = recipe.optimizer(groups, lr=config.lr)
+    text_parameters = [p for name, p in model.named_parameters() if not name.startswith("image_encoder.")]
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -122,19 +112,24 @@ def train(config: TrainEncoder) -> None:
         model.train()
         seed_step(config.run.seed, step)
         batch = image_batch(
-            train_set, step, config.batch, config.run.seed, method.distinct, captions_per_image=config.each
+            train_set,
+            step,
+            config.batch,
+            config.run.seed,
+            recipe.distinct_classes,
+            captions_per_image=config.captions_per_image,
         )
-        captions, again = batch.captions[: config.batch], batch.captions[config.batch :]
-        set_rate(optimizer, config.lr * method.rate(step, run.horizon, classes))
+        captions, extra_captions = batch.captions[: config.batch], batch.captions[config.batch :]
+        set_rate(optimizer, config.lr * SCHEDULES[recipe.schedule](step, run.horizon, classes))
         negatives = hard_negatives(captions, config.hard_negatives, step, config.run.seed)
         with autocast(device, config.run.precision):
             loss, parts = model.loss(
-                batch.images.to(device), captions + negatives, batch.class_ids.to(device), again
+                batch.images.to(device), captions + negatives, batch.class_ids.to(device), extra_captions
             )
         optimizer.zero_grad()
         loss.backward()
         if config.clip:
-            torch.nn.utils.clip_grad_norm_(model.text_encoder.parameters(), config.clip)
+            torch.nn.utils.clip_grad_norm_(text_parameters, config.clip)
         optimizer.step()
         run.log(step, loss=loss, **parts)
         if run.due(step, config.run.sample_every):
@@ -143,78 +138,79 @@ def train(config: TrainEncoder) -> None:
             run.save(step, model=model.state_dict(), optimizer=optimizer.state_dict())
 
     precision = real_r_precision(model, test_set)
-    training = {"data": config.data.root, "steps": config.run.steps, "batch": config.batch, "each": config.each,
-                "seed": config.run.seed, "test_r_precision": precision}  # fmt: skip
-    model.save(run.model_folder, card(config, method, precision), training)
-    print(f"{run.model_folder}: R-precision of the test split's own pictures {100 * precision:.1f} %")
+    candidates = caption_candidates(test_set.class_ids)
+    training = {"data": config.data.root, "steps": config.run.steps, "batch": config.batch,
+                "captions_per_image": config.captions_per_image, "seed": config.run.seed,
+                "test_r_precision": precision, "candidates": candidates}  # fmt: skip
+    model.save(run.model_folder, card(config, model, recipe, test_set, precision), training)
+    print(f"{run.model_folder}: {measured(precision, candidates)}")
 
 
-def start_trunk(model: Damsm | CharEncoder, config: TrainEncoder, goes_on: bool) -> list[nn.Parameter]:
-    """Load the weights of a trunk, and return what learns at a rate of its own; says so where there are none."""
-    if config.trunk_rate < 0:
-        raise UserError(f"trunk_rate={config.trunk_rate} must be 0 or more")
-    encoder = model.image_encoder
-    if not isinstance(encoder, InceptionImageEncoder | PretrainedImageEncoder):
-        if config.trunk:
+def start_backbone(model: ConditionEncoder, config: TrainEncoder, goes_on: bool) -> list[nn.Parameter]:
+    """Load the weights of a backbone, and return what learns at a rate of its own; says so where there are none."""
+    encoder: Any = model.image_encoder
+    if not config.backbone_weights:
+        if encoder.needs_backbone_weights:
             raise UserError(
-                f"trunk={config.trunk} is for encoder.image=inception, mobilenet_v2 or squeezenet1_1; "
-                "the other image encoders have no trunk"
+                f"encoder.image={config.encoder.image} starts from ImageNet's weights: name their file, "
+                "backbone_weights=FILE"
             )
-        return []
-    if not config.trunk:
-        if isinstance(
-            encoder, PretrainedImageEncoder
-        ):  # its BatchNorm follows no pictures, so it would not learn
-            raise UserError(
-                f"encoder.image={config.encoder.image} starts from ImageNet's weights: name their file, trunk=FILE"
-            )
-        if not goes_on:
+        if encoder.backbone is not None and not goes_on:
             print(
-                "no trunk was named: Inception-v3 learns from random weights; trunk=FILE gives it ImageNet's"
+                f"no backbone_weights were named: {encoder.title} learns from random weights; backbone_weights=FILE "
+                "gives it ImageNet's"
             )
         return []
-    if isinstance(encoder, InceptionImageEncoder):
-        load_inception(encoder, config.trunk)
-    else:
-        encoder.trunk.load(config.trunk)
-    if config.trunk_rate > 0:
-        return list(encoder.trunk.parameters())
-    encoder.trunk.requires_grad_(False)
+    encoder.load_backbone(Path(config.backbone_weights))
+    if config.backbone_rate > 0:
+        return list(encoder.backbone.parameters())
+    encoder.backbone.requires_grad_(False)
     return []
 
 
-def start_from(folder: str, model: Damsm | CharEncoder) -> None:
+def start_from(folder: str, model: ConditionEncoder) -> None:
     """Give the model a trained one's weights. Raises UserError where that has other sizes or knows other words."""
     trained = type(model).load(folder)
     theirs, ours = (asdict(one.config) | {"image_size": 0} for one in (trained, model))
     if changed := [key for key in ours if theirs[key] != ours[key]]:
         key = changed[0]
         raise UserError(f"{folder} has {key}={theirs[key]}, not {ours[key]}; set encoder.{key}={theirs[key]}")
-    if isinstance(model, Damsm) and trained.vocabulary.words != model.vocabulary.words:
+    if trained.vocabulary_json != model.vocabulary_json:
         raise UserError(f"{folder} knows other words than those of this set; an encoder goes on with its own")
     model.load_state_dict(trained.state_dict())
     print(f"{folder}: started from its weights")
 
 
-def card(config: TrainEncoder, method: Method, precision: float) -> str:
-    rnn, image = getattr(config.encoder, "rnn", ""), getattr(config.encoder, "image", "light")
-    images = {"light": "a light convolutional image encoder", "inception": "Inception-v3",
-              "mobilenet_v2": "MobileNetV2", "squeezenet1_1": "SqueezeNet 1.1"}  # fmt: skip
-    about = method.about.format(rnn=rnn.upper(), image=images[image])
-    if config.trunk:
-        fate = f"learnt at {config.trunk_rate:g} of the rate" if config.trunk_rate else "stayed"
-        about = about.replace(
-            "from nothing", f"from ImageNet's weights of the pictures' trunk, which {fate},"
-        )
-    pairs = f"pictures with {config.each} captions each" if config.each > 1 else "pairs"
+def measured(precision: float, candidates: int) -> str:
+    """R-precision of the test split in words, with the number of captions that each image had to choose from."""
+    if candidates < 2:
+        return "R-precision was not measured, since the test split has captions of one class only"
+    return (
+        f"R-precision of the test split's own images (1 true caption and {candidates - 1} of other classes): "
+        f"{100 * precision:.1f} %, chance {100 / candidates:.3g} %"
+    )
+
+
+def card(
+    config: TrainEncoder, model: ConditionEncoder, recipe: Recipe, test_set: CaptionedImages, precision: float
+) -> str:
+    image: Any = model.image_encoder
+    origin = "from nothing"
+    if config.backbone_weights:
+        fate = f"learnt at {config.backbone_rate:g} of the rate" if config.backbone_rate else "stayed"
+        origin = f"from ImageNet's weights of the image backbone, which {fate},"
+    rnn = getattr(config.encoder, "rnn", "").upper()
+    about = recipe.about.format(rnn=rnn, image=image.title, origin=origin)
+    per_image = config.captions_per_image
+    pairs = f"images with {per_image} captions each" if per_image > 1 else "pairs"
     made = f"{about} on `{config.data.root}`: {config.run.steps} steps of {config.batch} {pairs}, "
     made += f"seed {config.run.seed}{f', going on from `{config.start}`' if config.start else ''}."
-    return f"""# {method.title}
+    result = f"{measured(precision, caption_candidates(test_set.class_ids))}."
+    return f"""# {recipe.title}
 
 {textwrap.fill(made, 100)}{terms_of(config.data)}
 
-R-precision of the test split's own pictures (unseen species, 1 true and 99 captions of other classes):
-{100 * precision:.1f} %, chance 1 %.
+{textwrap.fill(result, 100)}
 
-Limits: {method.limits}
+Limits: {type(model).limits}.
 """

@@ -24,13 +24,13 @@ from data.captioned_images import VALIDATION, CaptionedImages
 from data.sampling import hard_negatives, image_batch
 from data.sets import ImageData, open_images
 from evaluation.validation import painted_scores
-from pipeline import open_encoder
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.precomputed import GivenSentences
+from pipeline import load_condition_encoder
+from t2i.encoders.base import ConditionEncoder
 from t2i.families.base import Family, MicroBatch
 from t2i.families.registry import SETTINGS, family_of
 from t2i.painter import Painter, painter_of
 from training import distributed as parallel
+from training.captions import readable_captions
 from training.cards import save_snapshot
 from training.config import RunConfig
 from training.ema import averaged
@@ -90,7 +90,7 @@ def train(config: TrainGan) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
     check_fields(config)
     device = parallel.join(choose_device(config.run.device))
-    encoder = open_encoder(config.encoder).to(device)
+    encoder = load_condition_encoder(config.encoder).to(device)
     config.gan.embedding = encoder.config.embedding
     family = family_of(config.gan)
     architecture, losses = family.split(config.gan)
@@ -109,7 +109,7 @@ def train(config: TrainGan) -> None:
     networks = family.build(architecture)
     before = state.get("before", {}) if state else {}
     if config.start and not state:
-        before = start_from(config.start, networks, text_checksum(encoder))
+        before = start_from(config.start, networks, encoder.checksum)
     for network in networks.values():
         load_backbones(
             network, config.backbone_weights
@@ -117,15 +117,15 @@ def train(config: TrainGan) -> None:
         network.to(device)
     average = averaged(networks["generator"], config.ema)
     reader = painter_of(average.module, encoder)
-    reader.training_info = {"encoder": text_checksum(encoder)}
+    reader.training_info = {"encoder": encoder.checksum}
     optimizers = build_optimizers(config, family, networks)
     kept = {"average": average, **networks, **{f"{name} optimizer": o for name, o in optimizers.items()}}
     if state:
         for name, part in kept.items():
             part.load_state_dict(state[name])
     prepare(config, networks, encoder, sides)
-    for birds in (train_set, validation_set):
-        leave_out_unknown(birds, reader)
+    for images in (train_set, validation_set):
+        readable_captions(images, encoder)
 
     for step in run.steps(state):
         seed_step(config.run.seed, step)
@@ -245,15 +245,11 @@ def check(config: TrainGan, encoder: nn.Module) -> None:
             f"gan={family.name} sees through an ImageNet network: name its file, "
             f"backbone_weights={needs.backbone}.safetensors"
         )
-    blind = "given features" if isinstance(encoder, GivenSentences) else f"the encoder {config.encoder}"
-    blind = f"the painter {config.encoder}" if isinstance(encoder, Painter) else blind
-    if config.measure_every and isinstance(encoder, GivenSentences | Painter):
-        raise UserError(f"measure_every needs an encoder that sees pictures, {blind} cannot; set it to 0")
-    if needs.image_encoder and not isinstance(encoder, Damsm):
-        raise UserError(
-            f"gan.{needs.image_encoder} needs an encoder that sees pictures, {blind} cannot; set it to 0, or encoder "
-            "to a DAMSM"
-        )
+    blind = f"needs an encoder that sees images, and {config.encoder} has no image encoder for it; set it to 0, or encoder"
+    if config.measure_every and not encoder.sees_images:
+        raise UserError(f"measure_every {blind} to the folder of a whole encoder")
+    if needs.image_encoder and not (encoder.sees_images and encoder.can_guide):
+        raise UserError(f"gan.{needs.image_encoder} {blind} to a DAMSM")
     if config.batch < needs.smallest_batch:
         raise UserError(
             f"batch={config.batch}: gan={family.name} compares the images and captions of a batch with each other; "
@@ -270,38 +266,16 @@ def check(config: TrainGan, encoder: nn.Module) -> None:
         )
 
 
-def leave_out_unknown(birds: CaptionedImages, reader: Painter) -> None:
-    """Drop captions of which the text encoder knows nothing, and say how many.
-
-    Raises UserError for an image that has no other.
-    """
-    dropped: list[str] = []
-    for i, (name, captions) in enumerate(zip(birds.names, birds.captions, strict=True)):
-        known = [caption for caption in captions if reader.known(caption)]
-        if not known:
-            raise UserError(
-                f"{name} has no caption of which the text encoder knows a word; take it out of the set, or train an "
-                "encoder on it (train_encoder.py)"
-            )
-        if len(known) < len(captions):
-            dropped += [caption for caption in captions if caption not in known]
-            birds.captions[i] = known
-    if dropped and parallel.is_first():
-        print(
-            f'{len(dropped)} captions of which the text encoder knows no word are left out, such as "{dropped[0]}"'
-        )
-
-
-def text_checksum(encoder: Any) -> str:
-    """Of the model that the text encoder came with; a painter knows that of the one it was trained with."""
-    return encoder.training_info["encoder"] if isinstance(encoder, Painter) else encoder.checksum
-
-
 # ---- batches ----
 
 
 def draw(
-    config: TrainGan, birds: CaptionedImages, reader: Painter, encoder: Any, number: int, sides: list[int]
+    config: TrainGan,
+    birds: CaptionedImages,
+    reader: Painter,
+    encoder: ConditionEncoder,
+    number: int,
+    sides: list[int],
 ) -> MicroBatch:
     """The batch of this number: a function of it and the seed."""
     device = next(reader.generator.parameters()).device
@@ -312,7 +286,7 @@ def draw(
     negatives = hard_negatives(batch.captions, config.hard_negatives, number, config.run.seed)
     text = reader.encode(batch.captions + negatives)
     seed = int(np.random.SeedSequence([config.run.seed, number, 5]).generate_state(1, np.uint64)[0] >> 1)
-    damsm = encoder if isinstance(encoder, Damsm) else None
+    damsm = encoder if encoder.sees_images and encoder.can_guide else None
     return MicroBatch(
         pyramid(images, sides), text.rows(0, config.batch), text, batch.class_ids.to(device), seed, damsm, {}
     )
@@ -324,7 +298,9 @@ def pyramid(images: Tensor, sides: list[int]) -> tuple[Tensor, ...]:
     return (*smaller, images)
 
 
-def prepare(config: TrainGan, networks: Mapping[str, nn.Module], encoder: Any, sides: list[int]) -> None:
+def prepare(
+    config: TrainGan, networks: Mapping[str, nn.Module], encoder: ConditionEncoder, sides: list[int]
+) -> None:
     """Lay out, share between processes and compile the networks as configured.
 
     A network that is a list is one of discriminators, of which `features` sees every image by itself and the heads see
@@ -344,7 +320,7 @@ def prepare(config: TrainGan, networks: Mapping[str, nn.Module], encoder: Any, s
             parallel.share_generator(network)
         if config.compile:
             network.compile()
-    if parallel.processes() > 1 and isinstance(encoder, Damsm):
+    if parallel.processes() > 1 and encoder.image_encoder is not None:
         parallel.share(encoder.image_encoder, "forward", [])
 
 

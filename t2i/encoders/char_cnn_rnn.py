@@ -9,43 +9,39 @@ step of zeros in training and use alike (their training data ends a caption ther
 batches do not have, are left out of the loss.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.model_folder import load_model, load_weights, save_model
+from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
-from t2i.encoders.image import LightImageEncoder
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, Recipe, TextFeatures, sentence_alone
+from t2i.encoders.image import ImageEncoder, LightImageEncoder
+from t2i.vocabulary import plain
 
 FORMS = ("icml", "cvpr")
-PICTURES = ("light", "given")
+IMAGES = ("light", "precomputed")
 
 
 @dataclass
 class CharEncoderConfig:
-    form: str = "icml"  # icml: gated units over 18 steps; cvpr: ReLU units over 8
-    embedding: int = 1024  # E, of text and picture alike
-    first_width: int = 384  # channels of the first convolution
-    width: int = 512  # of the second; the third and the recurrent layer have as many (icml) or half (cvpr)
-    pictures: str = "light"  # light: the image encoder is trained too; given: picture features of width E are
-    image_width: int = 32  # channels of the light image encoder's first convolution
-    image_size: int = 128  # side at which it reads pictures, px
+    form: str = one_of("icml", FORMS)  # icml: gated units over 18 steps; cvpr: ReLU units over 8
+    embedding: int = bounded(1024, 2, 8192)  # E, of text and image alike
+    first_width: int = bounded(384, 1, 4096)  # channels of the first convolution
+    # of the second; the third and the recurrent layer have as many (icml) or half (cvpr)
+    width: int = bounded(512, 2, 4096)
+    # light: the image encoder is trained too; precomputed: image features of width E are
+    image: str = one_of("light", IMAGES)
+    image_width: int = bounded(32, 1, 1024)  # channels of the light image encoder's first convolution
+    image_size: int = bounded(128, 32, 1024)  # side at which it reads images, px
 
     def __post_init__(self) -> None:
-        for name, choices in (("form", FORMS), ("pictures", PICTURES)):
-            if getattr(self, name) not in choices:
-                known = ", ".join(choices)
-                raise UserError(f'{name}="{getattr(self, name)}" is unknown; choose one of {known}')
-        for name, least in (("embedding", 2), ("first_width", 1), ("width", 2)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)} is too small; it must be at least {least}")
+        check(self, prefix="encoder.")
 
 
 # ---- alphabet ----
@@ -54,11 +50,6 @@ CHARACTERS = 201  # of a text; what comes after is cut, what is missing is zeros
 # The hyphen stands at places 37 and 60, counted from 1, and only the later one is used: 69 different characters.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
 _NUMBERS = {character: number for number, character in enumerate(ALPHABET, 1)}
-
-
-def plain(text: str) -> str:
-    """As the encoder reads a text: lower case, every run of blanks one space, none at the ends."""
-    return " ".join(text.lower().split())
 
 
 def unknown_characters(text: str) -> list[str]:
@@ -160,15 +151,6 @@ class CharCnnRnn(nn.Module):
             return sentence_alone(self.to_sentence(states.mean(1)))
 
 
-def sentence_alone(sentence: Tensor) -> TextFeatures:
-    """Features of sentences whose words are not known, as those of char-CNN-RNN are.
-
-    sentence (B, E) -> TextFeatures with words (B, 1, E), the sentence itself, so that families which attend to words
-    have one to attend to.
-    """
-    return TextFeatures(sentence[:, None], sentence.new_zeros(len(sentence), 1, dtype=torch.bool), sentence)
-
-
 # ---- loss ----
 
 
@@ -197,72 +179,95 @@ def joint_embedding_loss(
 # ---- the trained whole ----
 
 
-class GivenFeatures(nn.Module):
-    """Stands in for an image encoder where pictures come as features, such as an ImageNet network's."""
+class PrecomputedImages(ImageEncoder):
+    """Stands in for an image encoder where images come as features, such as an ImageNet network's."""
+
+    title = "image features computed beforehand"
 
     def __init__(self, embedding: int):
         super().__init__()
         self.embedding = embedding
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """features (B, E) -> themselves as one region (B, 1, E), and as global feature (B, E)."""
-        if features.ndim != 2 or features.shape[1] != self.embedding:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images: features (B, E) -> themselves as one region (B, 1, E), and as global feature (B, E)."""
+        if images.ndim != 2 or images.shape[1] != self.embedding:
             raise UserError(
-                f"picture features of shape {tuple(features.shape)} were given, (pictures, {self.embedding}) was "
-                "expected; set embedding to their width, or pictures=light to encode pictures"
+                f"image features of shape {tuple(images.shape)} were given, (images, {self.embedding}) was "
+                "expected; set embedding to their width, or image=light to encode images"
             )
-        return features[:, None], features
+        return images[:, None], images
 
 
-class CharEncoder(nn.Module):
+class CharEncoder(ConditionEncoder):
     """Text and image encoder, as a DAMSM is, for any text."""
 
     kind = "char-encoder"
+    config_class = CharEncoderConfig
+    renamed = {"pictures": "image"}
+    limits = (
+        "reads the first 201 characters of a text; of words that it was not trained on it makes what it can"
+    )
+    recipe = Recipe(
+        optimizer=torch.optim.RMSprop,
+        schedule="every_epoch",
+        title="char-CNN-RNN text encoder, and an image encoder",
+        about="Convolutions and a recurrent layer over characters and {image}, trained together {origin} "
+        "with the structured joint embedding loss of Reed et al. (CVPR 2016, section 3)",
+        distinct_classes=True,
+        settings={"batch": 40, "lr": 7e-4, "clip": 0.0},
+    )
 
-    def __init__(self, config: CharEncoderConfig):
-        super().__init__()
-        self.config = config
+    def __init__(self, config: CharEncoderConfig, with_images: bool = True):
+        super().__init__(config)
         self.text_encoder = CharCnnRnn(config)
-        self.image_encoder = (
-            LightImageEncoder(config.embedding, config.image_width, config.image_size)
-            if config.pictures == "light"
-            else GivenFeatures(config.embedding)
-        )
-        self.checksum = "untrained"
-        self.training_info: dict[str, Any] = {}
+        self.image_encoder: ImageEncoder | None = None
+        if with_images and config.image == "light":
+            self.image_encoder = LightImageEncoder(config.embedding, config.image_width, config.image_size)
+        elif with_images:
+            self.image_encoder = PrecomputedImages(config.embedding)
 
     @classmethod
-    def load(cls, folder: Path | str) -> "CharEncoder":
-        """A trained model, in eval mode. Raises UserError as `load_model` does, or for another alphabet."""
-        files = load_model(folder, cls.kind)
-        if files.vocabulary != ALPHABET:
-            raise UserError(f"{folder}/vocabulary.json is not this encoder's alphabet; restore the file")
-        model = cls(CharEncoderConfig(**files.config))
-        load_weights(model, files.state, folder)
-        model.checksum, model.training_info = files.checksum, files.training
-        return model.eval().requires_grad_(False)
+    def read_config(cls, values: Any, where: str, complete: bool) -> Any:
+        if isinstance(values, dict) and values.get("pictures") == "given":  # format version 1
+            values = values | {"pictures": "precomputed"}
+        return super().read_config(values, where, complete)
 
-    def save(self, folder: Path | str, card: str, training: dict[str, Any]) -> Path:
-        """Write the model folder; `training` says what made it (data, steps, ...)."""
-        return save_model(folder, self.kind, self.state_dict(), asdict(self.config), card, ALPHABET, training)
+    @classmethod
+    def from_stored(cls, config: Any, vocabulary: Any, where: str, with_images: bool = True) -> Self:
+        if vocabulary != ALPHABET:
+            raise UserError(f"{where}/vocabulary.json is not this encoder's alphabet; restore the file")
+        return cls(config, with_images)
+
+    @classmethod
+    def from_captions(cls, config: Any, captions: Iterable[str]) -> Self:
+        return cls(config)
+
+    @property
+    def vocabulary_json(self) -> Any:
+        return ALPHABET
+
+    def encode(self, inputs: Sequence[str]) -> TextFeatures:
+        """B texts -> TextFeatures, words (B, 1, E). Raises UserError for one without a known character."""
+        return self.text_encoder(encode_characters(inputs).to(self.text_encoder.to_sentence.weight.device))
+
+    def known(self, text: str, limit: int | None = None) -> list[str]:
+        """The text as it is read, which is one item, or nothing."""
+        return [plain(text)] if set(plain(text)[:CHARACTERS]) & _NUMBERS.keys() else []
+
+    def unknown(self, text: str) -> list[str]:
+        return unknown_characters(text)
 
     def loss(
-        self, images: Tensor, captions: Sequence[str], class_ids: Tensor, again: Sequence[str] = ()
+        self,
+        images: Tensor,
+        captions: Sequence[str],
+        class_ids: Tensor,
+        extra_captions: Sequence[str] = (),
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to be lowered, and nothing more to look at: as `Damsm.loss`."""
+        """As the contract has it, and nothing more to look at."""
+        assert self.image_encoder is not None
         image, B = self.image_encoder(images)[1], len(images)
         losses = []
-        for texts in (captions, *(again[i : i + B] for i in range(0, len(again), B))):
-            ids = encode_characters(texts).to(images.device)
-            losses.append(joint_embedding_loss(image, self.text_encoder(ids).sentence, class_ids))
+        for texts in (captions, *(extra_captions[i : i + B] for i in range(0, len(extra_captions), B))):
+            losses.append(joint_embedding_loss(image, self.encode(texts).sentence, class_ids))
         return torch.stack(losses).mean(), {}
-
-    @torch.no_grad()
-    def encode_texts(self, texts: Sequence[str]) -> TextFeatures:
-        """B texts -> TextFeatures, words (B, 1, E). Raises UserError for one without a known character."""
-        return self.text_encoder(encode_characters(texts).to(self.text_encoder.to_sentence.weight.device))
-
-    @torch.no_grad()
-    def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, H, W) in [-1, 1], or features (B, E) where given -> regions (B, R, E), global (B, E)."""
-        return self.image_encoder(images)

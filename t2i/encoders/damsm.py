@@ -4,44 +4,47 @@ The originals score a batch caption by caption in a loop; here all pairs are one
 losses and gradients equal within rounding.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.errors import UserError
-from core.model_folder import load_model, load_weights, save_model
+from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
-from t2i.encoders.image import InceptionImageEncoder, LightImageEncoder, PretrainedImageEncoder
-from t2i.encoders.lstm import TextEncoder, TextFeatures, encode_captions
+from t2i.encoders.base import ConditionEncoder, Recipe, TextFeatures
+from t2i.encoders.image import IMAGE_ENCODERS, ImageEncoder
+from t2i.encoders.lstm import RNNS, SENTENCES, TextEncoder, encode_captions
 from t2i.vocabulary import Vocabulary
-from vision.backbones import TAPS
 
 
 @dataclass
 class DamsmConfig:
-    embedding: int = 256  # E, words and regions alike
-    word_width: int = 300  # of the word embedding
-    dropout: float = 0.5  # on the word embedding
-    sentence: str = "last"  # hidden states of both directions (the paper), or the mean of the words' features
-    rnn: str = "lstm"  # or gru
-    image: str = (
-        "light"  # from nothing on two cores; mobilenet_v2, squeezenet1_1; inception, the paper's, of 299 px
-    )
-    image_width: int = 32  # channels of the light image encoder's first convolution, from which all follow
-    image_size: int = 128  # side at which pictures are read, px
-    words: int = 18  # longest caption, in words
-    gamma1: float = 4.0  # sharpness of a word's attention over regions, Eq. (9)
-    gamma2: float = 5.0  # how much the best words count, Eq. (10)
-    gamma3: float = 10.0  # sharpness of the softmax over the batch, Eq. (11)
+    embedding: int = bounded(256, 2, 4096)  # E, words and regions alike; even, half of it for each direction
+    word_width: int = bounded(300, 1, 4096)  # of the word embedding
+    dropout: float = bounded(0.5, 0, 0.99)  # on the word embedding
+    # last: hidden states of both directions (the paper); mean: of the words' features
+    sentence: str = one_of("last", SENTENCES)
+    rnn: str = one_of("lstm", tuple(RNNS))
+    # light: from nothing on two cores; inception: the paper's, of 299 px
+    image: str = one_of("light", tuple(IMAGE_ENCODERS))
+    image_width: int = bounded(32, 1, 1024)  # channels of the light image encoder's first convolution
+    image_size: int = bounded(128, 32, 1024)  # side at which images are read, px
+    max_words: int = bounded(18, 1, 512)  # longest caption, in words
+    gamma1: float = bounded(4.0, 0, 1000)  # sharpness of a word's attention over regions, Eq. (9)
+    gamma2: float = bounded(5.0, 0, 1000, above=True)  # how much the best words count, Eq. (10)
+    gamma3: float = bounded(10.0, 0, 1000)  # sharpness of the softmax over the batch, Eq. (11)
 
     def __post_init__(self) -> None:
-        if self.image not in (known := ("light", "inception", *TAPS)):
-            raise UserError(f'image="{self.image}" is unknown; choose one of {", ".join(known)}')
+        check(self, prefix="encoder.")
+        if self.embedding % 2:
+            raise UserError(
+                f"encoder.embedding={self.embedding}: an even number was expected, half a direction"
+            )
 
 
 def attend_regions(regions: Tensor, text: TextFeatures, gamma1: float) -> tuple[Tensor, Tensor]:
@@ -104,77 +107,81 @@ def sentence_loss(image: Tensor, sentence: Tensor, class_ids: Tensor, config: Da
     return matching_loss(config.gamma3 * scores, class_ids)
 
 
-def build_image_encoder(
-    config: DamsmConfig,
-) -> LightImageEncoder | PretrainedImageEncoder | InceptionImageEncoder:
-    sizes = (config.embedding, config.image_width, config.image_size)
-    if config.image == "light":
-        return LightImageEncoder(*sizes)
-    if config.image == "inception":
-        return InceptionImageEncoder(config.embedding)
-    return PretrainedImageEncoder(config.image, *sizes)
-
-
-class Damsm(nn.Module):
+class Damsm(ConditionEncoder):
     """Text and image encoder with the vocabulary that they were trained on."""
 
     kind = "damsm"
+    config_class = DamsmConfig
+    renamed = {"words": "max_words"}
+    limits = "knows the words of its vocabulary only"
+    can_guide = True
+    recipe = Recipe(
+        optimizer=partial(torch.optim.Adam, betas=(0.5, 0.999), fused=True),
+        schedule="warmup_cosine",
+        title="DAMSM text and image encoder",
+        about="A bidirectional {rnn} over words and {image}, trained together {origin} "
+        "with the deep attentional multimodal similarity loss of AttnGAN (section 3.2)",
+    )
 
-    def __init__(self, config: DamsmConfig, vocabulary: Vocabulary):
-        super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+    def __init__(self, config: DamsmConfig, vocabulary: Vocabulary, with_images: bool = True):
+        super().__init__(config)
+        self.vocabulary = vocabulary
         self.text_encoder = TextEncoder(
             len(vocabulary), config.embedding, config.word_width, config.dropout, config.sentence, config.rnn
         )
-        self.image_encoder = build_image_encoder(config)
-        self.checksum = "untrained"
-        self.training_info: dict[str, Any] = {}
+        self.image_encoder: ImageEncoder | None = None
+        if with_images:
+            self.image_encoder = IMAGE_ENCODERS[config.image](
+                config.embedding, config.image_width, config.image_size
+            )
 
     @classmethod
-    def load(cls, folder: Path | str) -> "Damsm":
-        """A trained model, in eval mode. Raises UserError as `load_model` does."""
-        files = load_model(folder, cls.kind)
-        model = cls(DamsmConfig(**files.config), Vocabulary(files.vocabulary))
-        load_weights(model, files.state, folder)
-        model.checksum, model.training_info = files.checksum, files.training
-        return model.eval().requires_grad_(False)
+    def from_stored(cls, config: Any, vocabulary: Any, where: str, with_images: bool = True) -> Self:
+        return cls(config, Vocabulary.from_json(vocabulary, where), with_images)
 
-    def save(self, folder: Path | str, card: str, training: dict[str, Any], half: bool = True) -> Path:
-        """Write the model folder; `training` says what made it (data, steps, ...); with `half` as float16."""
-        words = self.vocabulary.words
-        return save_model(
-            folder, self.kind, self.state_dict(), asdict(self.config), card, words, training, half
-        )
+    @classmethod
+    def from_captions(cls, config: Any, captions: Iterable[str]) -> Self:
+        return cls(config, Vocabulary.build(captions))
+
+    @property
+    def vocabulary_json(self) -> Any:
+        return self.vocabulary.words
+
+    def encode(self, inputs: Sequence[str]) -> TextFeatures:
+        """B captions -> TextFeatures. Raises UserError for one without a known word."""
+        ids, is_pad = encode_captions(self.vocabulary, inputs, self.config.max_words)
+        device = self.text_encoder.embedding.weight.device
+        return self.text_encoder(ids.to(device), is_pad.to(device))
+
+    def known(self, text: str, limit: int | None = None) -> list[str]:
+        return self.vocabulary.known(text, self.config.max_words if limit is None else limit)
+
+    def unknown(self, text: str) -> list[str]:
+        return self.vocabulary.unknown(text)
 
     def loss(
-        self, images: Tensor, captions: Sequence[str], class_ids: Tensor, again: Sequence[str] = ()
+        self,
+        images: Tensor,
+        captions: Sequence[str],
+        class_ids: Tensor,
+        extra_captions: Sequence[str] = (),
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """images (B, 3, H, W) in [-1, 1], class_ids (B,), their captions and any number more that describe none of
-        them -> the scalar to be lowered, and its parts.
-
-        again: B further captions of the same pictures, or 2 B, ...; the sentence loss is the mean over all of them.
-        """
-        text = self.read(captions)
+        """As the contract has it; the sentence loss is the mean over the captions of an image."""
+        assert self.image_encoder is not None
+        text = self.encode(captions)
         regions, image = self.image_encoder(images)
         words, sentence = damsm_loss(regions, image, text, class_ids, self.config)
-        if again:
-            more = self.read(again).sentence.split(len(images))
+        if extra_captions:
+            more = self.encode(extra_captions).sentence.split(len(images))
             others = [sentence_loss(image, s, class_ids, self.config) for s in more]
             sentence = torch.stack([sentence, *others]).mean()
         return words + sentence, {"words": words, "sentence": sentence}
 
-    @torch.no_grad()
-    def encode_texts(self, texts: Sequence[str]) -> TextFeatures:
-        """As `read`, without gradients."""
-        return self.read(texts)
-
-    def read(self, texts: Sequence[str]) -> TextFeatures:
-        """B sentences -> TextFeatures. Raises UserError for one without a known word."""
-        ids, is_pad = encode_captions(self.vocabulary, texts, self.config.words)
-        device = self.text_encoder.embedding.weight.device
-        return self.text_encoder(ids.to(device), is_pad.to(device))
-
-    @torch.no_grad()
-    def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E), global (B, E)."""
-        return self.image_encoder(images)
+    def matching_loss(
+        self, images: Tensor, text: TextFeatures, class_ids: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """As the contract has it: text has the B captions of the images, and any number more."""
+        assert self.image_encoder is not None
+        regions, image = self.image_encoder(images)
+        words, sentence = damsm_loss(regions, image, text, class_ids, self.config)
+        return words + sentence, {"damsm_words": words, "damsm_sentence": sentence}

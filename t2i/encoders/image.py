@@ -6,12 +6,14 @@ start from small networks trained on ImageNet.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.checkpoints import read_tensors
+from core.errors import UserError
 from core.precision import at_least_float32
 from vision.backbones import Trunk, load_torchvision, resized
 
@@ -38,13 +40,39 @@ def _meeting(channels: int, width: int) -> nn.Sequential:
     )
 
 
-class LightImageEncoder(nn.Module):
+class ImageEncoder(nn.Module):
+    """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) and a global feature (B, E)."""
+
+    title: ClassVar[str]  # for a model card
+    needs_backbone_weights: ClassVar[bool] = False  # whether it cannot learn without those of `load_backbone`
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """The part with published weights, where there is one."""
+        return self._modules.get("trunk")
+
+    def load_backbone(self, path: Path | str) -> None:
+        """Give the backbone the weights of a file in torchvision's names (.pth or .safetensors).
+
+        Raises UserError where the file is missing, damaged or lacks a tensor, or the encoder has no backbone.
+        """
+        with_one = ", ".join(
+            name for name, encoder in IMAGE_ENCODERS.items() if encoder is not LightImageEncoder
+        )
+        raise UserError(
+            f"backbone_weights={path} is for encoder.image={with_one}; the others have no backbone"
+        )
+
+
+class LightImageEncoder(ImageEncoder):
     """Strided convolutions down to a 32nd of the side, whose maps meet at an eighth.
 
     The finer maps know the colour of a place, the coarser ones which part of the bird lies there. The global feature
     is read through several softmaxes over the places, so that it can tell a red head from a red tail; the mean over
     the picture, which only knows which colours there are, reached half the R-precision.
     """
+
+    title = "a light convolutional image encoder"
 
     def __init__(self, embedding: int = 256, width: int = 32, size: int = 128, looks: int = 8):
         """embedding: E; width: channels of the first convolution; size: side to which inputs are brought, px;
@@ -75,7 +103,7 @@ class LightImageEncoder(nn.Module):
         return at_least_float32(regions), at_least_float32(self.to_global(seen))
 
 
-class PretrainedImageEncoder(nn.Module):
+class PretrainedImageEncoder(ImageEncoder):
     """MobileNetV2 or SqueezeNet 1.1, whose maps from an eighth of the side down meet there.
 
     The global feature is linear in the maps' means and the coarsest's maxima, each brought to unit variance. What
@@ -83,12 +111,15 @@ class PretrainedImageEncoder(nn.Module):
     light encoder's softmaxes 6 %.
     """
 
-    def __init__(self, name: str, embedding: int = 256, width: int = 32, size: int = 128):
-        """name: of the trunk; embedding: E; width: a twelfth of the channels that the maps meet in; size: as in the
+    needs_backbone_weights = True  # its BatchNorm follows no images, so it would not learn
+    name: ClassVar[str]  # of the backbone
+
+    def __init__(self, embedding: int = 256, width: int = 32, size: int = 128):
+        """embedding: E; width: a twelfth of the channels that the maps meet in; size: as in the
         light encoder's."""
         super().__init__()
         self.size = size
-        self.trunk = Trunk(name, finest=8)
+        self.trunk: Trunk = Trunk(self.name, finest=8)
         channels = sum(self.trunk.channels)
         self.meet = _meeting(channels, 12 * width)
         self.to_regions = nn.Conv2d(12 * width, embedding, 1, bias=False)
@@ -104,18 +135,31 @@ class PretrainedImageEncoder(nn.Module):
         pooled = torch.cat([*(m.mean((2, 3)) for m in kept), kept[-1].amax((2, 3))], 1)
         return at_least_float32(regions), at_least_float32(self.to_global(pooled))
 
+    def load_backbone(self, path: Path | str) -> None:
+        self.trunk.load(path)
 
-class InceptionImageEncoder(nn.Module):
+
+class MobileNetImageEncoder(PretrainedImageEncoder):
+    name, title = "mobilenet_v2", "MobileNetV2"
+
+
+class SqueezeNetImageEncoder(PretrainedImageEncoder):
+    name, title = "squeezenet1_1", "SqueezeNet 1.1"
+
+
+class InceptionImageEncoder(ImageEncoder):
     """Inception-v3 without its classifier, and a linear map each to regions and to a global feature (section 3.2).
 
     Regions are seen after Mixed_6e, the whole picture after Mixed_7c. As with the authors pictures are enlarged with
     their corners aligned and are not normalised, and the trunk's BatchNorm statistics follow the birds in train mode.
     """
 
-    SIDE = 299  # px, that the trunk was made for
+    title = "Inception-v3"
+    SIDE = 299  # px, that the backbone was made for
 
-    def __init__(self, embedding: int = 256):
-        """embedding: E. The trunk starts from random weights; `load_trunk` gives it a trained file's."""
+    def __init__(self, embedding: int = 256, width: int = 0, size: int = SIDE):
+        """embedding: E; width and size: of other image encoders, its own are the backbone's. That starts from random
+        weights; `load_backbone` gives it a trained file's."""
         super().__init__()
         import torchvision  # seconds that nobody else has to wait
 
@@ -125,7 +169,7 @@ class InceptionImageEncoder(nn.Module):
         blocks = {
             name: block for name, block in whole.named_children() if name not in ("avgpool", "dropout", "fc")
         }
-        self.trunk = nn.ModuleDict(blocks)
+        self.trunk: nn.ModuleDict = nn.ModuleDict(blocks)
         self.to_regions = nn.Conv2d(768, embedding, 1, bias=False)
         self.to_global = nn.Linear(2048, embedding)
         for head in (self.to_regions, self.to_global):
@@ -149,10 +193,13 @@ class InceptionImageEncoder(nn.Module):
         regions = self.to_regions(maps).flatten(2).transpose(1, 2)
         return at_least_float32(regions), at_least_float32(self.to_global(seen))
 
+    def load_backbone(self, path: Path | str) -> None:
+        load_torchvision(self.trunk, read_tensors(path), path)
 
-def load_inception(encoder: InceptionImageEncoder, path: Path | str) -> None:
-    """Give the trunk the weights of a file in torchvision's names (.pth or .safetensors).
 
-    Raises UserError where the file is missing, damaged or lacks a tensor of the trunk.
-    """
-    load_torchvision(encoder.trunk, read_tensors(Path(path)), path)
+IMAGE_ENCODERS: dict[str, type[ImageEncoder]] = {
+    "light": LightImageEncoder,
+    "mobilenet_v2": MobileNetImageEncoder,
+    "squeezenet1_1": SqueezeNetImageEncoder,
+    "inception": InceptionImageEncoder,
+}

@@ -1,7 +1,6 @@
 """The bidirectional LSTM (or GRU) that turns a caption into word and sentence features (AttnGAN, section 3.1)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,19 +8,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from core.errors import UserError
+from t2i.encoders.base import TextFeatures
 from t2i.vocabulary import Vocabulary
-
-
-class TextFeatures(NamedTuple):
-    """What every family is conditioned on: words (B, L, E), is_pad (B, L), sentence (B, E)."""
-
-    words: Tensor
-    is_pad: Tensor
-    sentence: Tensor
-
-    def rows(self, start: int, end: int | None = None) -> "TextFeatures":
-        """The captions from `start` to before `end`."""
-        return TextFeatures(*(features[start:end] for features in self))
 
 
 def pad_captions(captions: Sequence[Sequence[int]], length: int | None = None) -> tuple[Tensor, Tensor]:
@@ -35,9 +23,9 @@ def pad_captions(captions: Sequence[Sequence[int]], length: int | None = None) -
     return ids, is_pad
 
 
-def encode_captions(vocabulary: Vocabulary, texts: Sequence[str], limit: int) -> tuple[Tensor, Tensor]:
+def encode_captions(vocabulary: Vocabulary, texts: Sequence[str], max_words: int) -> tuple[Tensor, Tensor]:
     """Sentences -> ids (B, L), is_pad (B, L). Raises UserError for a sentence without any known word."""
-    encoded = [vocabulary.encode(text, limit) for text in texts]
+    encoded = [vocabulary.encode(text, max_words) for text in texts]
     for text, ids in zip(texts, encoded, strict=True):
         if not ids:
             found = f'"{text}" has no word that the model knows' if text.strip() else "the caption is empty"

@@ -1,28 +1,41 @@
-"""The text and image encoders by name: whatever learns to read captions for a generator."""
+"""The encoders by name: the one line that makes a file of this folder known to everything else."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import UserError
-from core.model_folder import model_kind
-from t2i.encoders.char_cnn_rnn import CharEncoder, CharEncoderConfig
-from t2i.encoders.damsm import Damsm, DamsmConfig
-from t2i.vocabulary import Vocabulary
+from core.model_folder import load_model, model_kind
+from t2i.encoders.base import ConditionEncoder
+from t2i.encoders.char_cnn_rnn import CharEncoder
+from t2i.encoders.damsm import Damsm
+from t2i.encoders.precomputed import PrecomputedSentences
 
-ENCODERS: dict[str, type[Damsm] | type[CharEncoder]] = {Damsm.kind: Damsm, CharEncoder.kind: CharEncoder}
-ENCODER_CONFIGS: dict[str, type] = {"damsm": DamsmConfig, "char_cnn_rnn": CharEncoderConfig}
-
-
-def build_encoder(config: DamsmConfig | CharEncoderConfig, captions: Iterable[str]) -> Damsm | CharEncoder:
-    """An untrained encoder; a DAMSM will know the words of `captions`."""
-    if isinstance(config, CharEncoderConfig):
-        return CharEncoder(config)
-    return Damsm(config, Vocabulary.build(captions))
+ENCODERS: dict[str, type[ConditionEncoder]] = {
+    "damsm": Damsm,
+    "char_cnn_rnn": CharEncoder,
+    "precomputed": PrecomputedSentences,
+}
 
 
-def load_encoder(folder: Path | str) -> Damsm | CharEncoder:
+def trainable_encoders() -> dict[str, type[ConditionEncoder]]:
+    """Those that train_encoder.py trains, by the name that `encoder=` takes."""
+    return {name: encoder for name, encoder in ENCODERS.items() if encoder.recipe is not None}
+
+
+def encoder_of(config: object) -> type[ConditionEncoder]:
+    """The encoder whose configuration this is."""
+    return next(encoder for encoder in ENCODERS.values() if type(config) is encoder.config_class)
+
+
+def encoder_of_kind(kind: object, where: str) -> type[ConditionEncoder]:
+    """The encoder of a kind of model. Raises UserError, naming the folder `where`, for a kind that is none."""
+    for encoder in ENCODERS.values():
+        if encoder.kind == kind:
+            return encoder
+    known = ", ".join(encoder.kind for encoder in ENCODERS.values() if encoder.recipe is not None)
+    raise UserError(f'{where} holds a "{kind!s:.40}" model; an encoder was expected: {known}')
+
+
+def load_encoder(folder: Path | str) -> ConditionEncoder:
     """A trained encoder, in eval mode. Raises UserError as `load_model` does, or for a model that is no encoder."""
-    kind = model_kind(folder)
-    if kind not in ENCODERS:
-        raise UserError(f'{folder} holds a "{kind}" model; an encoder was expected: {", ".join(ENCODERS)}')
-    return ENCODERS[kind].load(folder)
+    encoder = encoder_of_kind(model_kind(folder), str(folder))
+    return encoder.from_files(load_model(folder, encoder.kind))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import TextFeatures
 from t2i.families.base import GeneratorOutput, Logs, MicroBatch, Networks, Phase
 
 Inputs = tuple[Tensor, Tensor, TextFeatures]

@@ -20,8 +20,7 @@ from core.precision import at_least_float32
 from t2i.augmentation import random_translation
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.discriminators.projected import ProjectedDiscriminator
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import adversarial_phases, sample
 from t2i.families.base import Family, GeneratorOutput, Needs
 from t2i.layers import UpConv, conv3x3, initialise_orthogonal
@@ -291,7 +290,7 @@ def generator_loss(
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
-    damsm: Damsm | None,
+    damsm: ConditionEncoder | None,
     config: AttnGanLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Adversarial loss of every stage, KL of the augmentation, DAMSM on the last image; Eq. (4) and (6).

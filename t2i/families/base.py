@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from core.fields import check
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 
 Networks = Mapping[str, nn.Module]
 Logs = dict[str, Tensor]
@@ -52,7 +51,7 @@ class MicroBatch(NamedTuple):
     text_with_negatives: TextFeatures
     class_ids: Tensor
     seed: int
-    damsm: Damsm | None
+    damsm: ConditionEncoder | None
     cache: dict[str, Any]
 
     def random(self) -> torch.Generator:

@@ -18,8 +18,7 @@ from core.errors import UserError
 from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
 from t2i.augmentation import random_translation
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import adversarial_phases, sample
 from t2i.families.base import Family, GeneratorOutput, Needs
 from t2i.layers import UpConv, tile_spatially
@@ -282,7 +281,7 @@ def generator_loss(
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
-    damsm: Damsm | None,
+    damsm: ConditionEncoder | None,
     config: DfGanLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Hinge loss of the generated pairs, and DAMSM where it has a weight.

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from core.fields import bounded, check
 from core.precision import at_least_float32
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import Inputs, adversarial_phases, sample
 from t2i.families.base import Family, GeneratorOutput, Needs
 from t2i.layers import tile_spatially
@@ -227,7 +226,7 @@ def generator_loss(
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
-    damsm: Damsm | None,
+    damsm: ConditionEncoder | None,
     config: GanIntClsLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted mean over all images, those of the sentences and those of their means; Algorithm 1 and Eq. (5).

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from core.fields import bounded, check, one_of
 from t2i.augmentation import random_cutout, random_translation
 from t2i.discriminators.projected import ProjectedDiscriminator
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import adversarial_phases, sample
 from t2i.families.base import Family, GeneratorOutput, Needs
 from t2i.families.dfgan import SIDES, Generator, require_smaller
@@ -120,7 +119,7 @@ def generator_loss(
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
-    damsm: Damsm | None,
+    damsm: ConditionEncoder | None,
     config: ProjectedLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Hinge loss of the generated pairs at all scales, and DAMSM where it has a weight.

@@ -26,12 +26,12 @@ def family_of(config: Any) -> Family:
     return next(family for family in FAMILIES.values() if type(config) in (family.config, family.settings))
 
 
-def build_config(name: str, values: Any, where: str = "") -> Any:
+def build_config(name: Any, values: Any, where: str = "") -> Any:
     """The architecture's configuration of a family from its stored values; `where` is their file, for messages.
 
     Raises UserError for a family, key or value that is unknown.
     """
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(
             f'family "{name}" is unknown{suggest(str(name), FAMILIES)}; there are {", ".join(FAMILIES)}'
         )

@@ -18,8 +18,7 @@ from core.errors import UserError
 from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import adversarial_phases, sample
 from t2i.families.base import Family, GeneratorOutput, Needs
 from t2i.layers import UpConv, conv3x3, initialise, tile_spatially
@@ -229,7 +228,7 @@ def generator_loss(
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
-    damsm: Damsm | None,
+    damsm: ConditionEncoder | None,
     config: StackGanLoss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Adversarial loss of the last image and KL of the augmentation, Eq. (4) and (6).

@@ -16,8 +16,7 @@ from core.errors import UserError
 from core.fields import bounded, check
 from core.precision import at_least_float32
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
-from t2i.encoders.damsm import Damsm
-from t2i.encoders.lstm import TextFeatures
+from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import adversarial_phases, sample
 from t2i.families.attngan import AttnGanConfig, ConditioningAugmentation, FirstStage, ResidualBlock, up_block
 from t2i.families.base import Family, GeneratorOutput, Needs
@@ -212,7 +211,7 @@ def generator_loss(
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
-    damsm: Damsm | None,
+    damsm: ConditionEncoder | None,
     config: StackGanV2Loss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Adversarial loss of every stage, KL of the augmentation, and colour consistency (sections 4.1 to 4.3).
