@@ -239,9 +239,9 @@ def understand_all(job: Job, text: str) -> "list[Understanding | None]":
     for model in job.models:
         painter = model.painter
         assert painter is not None
-        vocabulary = painter.vocabulary
-        found.append(None if vocabulary is None else understand(text, vocabulary.words, painter.words))
-        if vocabulary is None and (unknown := painter.unknown(text)):
+        words = painter.encoder.vocabulary_words
+        found.append(None if words is None else understand(text, words, painter.encoder.max_words))
+        if words is None and (unknown := painter.unknown(text)):
             job.say("unknown", f"{listed(unknown)}: not among the letters that are read, left out")
     return found
 
@@ -253,8 +253,8 @@ def say_understood(job: Job, found: "Understanding", who: str, text: str) -> Non
 
     if found.nothing and not job.args.anyway:
         instead = f' Perhaps: "{short(found.suggestion)}" (--fix).' if found.suggestion else ""
-        vocabulary = job.models[0].painter.vocabulary  # type: ignore[union-attr]
-        examples = f" It knows e.g. {', '.join(words_to_try(vocabulary.words, 16))}." if vocabulary else ""
+        words = job.models[0].painter.encoder.vocabulary_words  # type: ignore[union-attr]
+        examples = f" It knows e.g. {', '.join(words_to_try(words, 16))}." if words else ""
         raise UserError(
             f'{who}no word of "{short(text, 60)}" that describes a bird is known.{instead}{examples} Describe the bird '
             "with such words, or add --anyway"

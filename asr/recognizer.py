@@ -17,7 +17,7 @@ from asr.pauses import loudness, split
 from asr.scorers import Weighted, joint_scorers
 from asr.tokenizer import EDGE, CharacterTokenizer
 from core.fields import bounded, build
-from core.model_folder import load_model, load_weights, save_model
+from core.model_folder import load_model, load_weights, meta_device, save_model
 
 KIND = "recognizer"
 BEAM = 8  # hypotheses kept, in use, training and evaluation alike
@@ -111,7 +111,8 @@ class Recognizer:
         saved = build(SavedConfig, files.config, where, renamed={"heed_ctc": "ctc_weight"})
         check_sizes(saved, f"{where}: ")
         config = ModelConfig(**{key.name: getattr(saved, key.name) for key in fields(ModelConfig)})
-        model = SpeechModel(config, len(tokenizer))
+        with meta_device():
+            model = SpeechModel(config, len(tokenizer))
         load_weights(model, files.state, folder)
         recognizer = cls(model.to(device), tokenizer, saved.ctc_weight)
         recognizer.checksum = files.checksum

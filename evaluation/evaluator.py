@@ -295,9 +295,9 @@ class Evaluator:
 
     def sentence_features(self, captions: Sequence[str]) -> "np.ndarray":
         """Sentence features (N, E) of the encoder; every word of a caption counts, however long it is."""
-        texts = with_known_words(captions, partial(self.encoder.vocabulary.known, limit=EVERY_WORD))
+        texts = with_known_words(captions, partial(self.encoder.known, limit=EVERY_WORD))
         parts = (texts[i : i + self.options.batch] for i in range(0, len(texts), self.options.batch))
-        return collect(lambda part: self.encoder.encode_texts(part).sentence, parts)
+        return collect(lambda part: self.encoder.encode(part).sentence, parts)
 
     # --- speech --------------------------------------------------------------------------------------------------
 

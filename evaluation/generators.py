@@ -78,7 +78,7 @@ class NearestPhotographs:
         """The photographs of these texts, whatever the noise."""
         from data.sampling import to_unit
 
-        found = (self.damsm.encode_texts(pairs.texts[rows]).sentence.cpu() @ self.seen.T).argmax(dim=1)
+        found = (self.damsm.encode(pairs.texts[rows]).sentence.cpu() @ self.seen.T).argmax(dim=1)
         return to_unit(self.photographs.batch(found.tolist(), None)).to(self.device)
 
 

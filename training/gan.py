@@ -245,7 +245,7 @@ def check(config: TrainGan, encoder: nn.Module) -> None:
             f"gan={family.name} sees through an ImageNet network: name its file, "
             f"backbone_weights={needs.backbone}.safetensors"
         )
-    blind = f"needs an encoder that sees images, and {config.encoder} has no image encoder for it; set it to 0, or encoder"
+    blind = f"needs an encoder that sees images, and {config.encoder} has no image encoder; set it to 0, or encoder"
     if config.measure_every and not encoder.sees_images:
         raise UserError(f"measure_every {blind} to the folder of a whole encoder")
     if needs.image_encoder and not (encoder.sees_images and encoder.can_guide):

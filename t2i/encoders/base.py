@@ -104,6 +104,16 @@ class ConditionEncoder(nn.Module):
         raise NotImplementedError
 
     @property
+    def vocabulary_words(self) -> list[str] | None:
+        """The words that it knows, the padding's first; None for an encoder that reads no list of words."""
+        return None
+
+    @property
+    def max_words(self) -> int:
+        """Length of the longest caption that is read whole, in items of `known`."""
+        return 1
+
+    @property
     def vocabulary_json(self) -> Any:
         """What vocabulary.json shall hold, or None for no such file."""
         return None

@@ -144,6 +144,14 @@ class Damsm(ConditionEncoder):
         return cls(config, Vocabulary.build(captions))
 
     @property
+    def vocabulary_words(self) -> list[str]:
+        return self.vocabulary.words
+
+    @property
+    def max_words(self) -> int:
+        return self.config.max_words
+
+    @property
     def vocabulary_json(self) -> Any:
         return self.vocabulary.words
 
