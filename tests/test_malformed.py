@@ -199,8 +199,8 @@ def part_classifier(folder: Path) -> None:
 
 TONE = (0.1 * np.sin(np.arange(4000) / 5)).astype(np.float32)
 KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {  # how one is written and used
-    "damsm": (damsm, lambda folder: Damsm.load(folder).encode_texts(["a red bird"])),
-    "char-encoder": (char_encoder, lambda folder: CharEncoder.load(folder).encode_texts(["a red bird"])),
+    "damsm": (damsm, lambda folder: Damsm.load(folder).encode(["a red bird"])),
+    "char-encoder": (char_encoder, lambda folder: CharEncoder.load(folder).encode(["a red bird"])),
     "painter": (painter, lambda folder: Painter.load(folder).paint(["a red bird"], [0])),
     "recognizer": (recognizer, lambda folder: Recognizer.load(folder).transcribe_batch([TONE])),
     "part classifier": (

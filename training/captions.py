@@ -7,7 +7,7 @@ from training import distributed as parallel
 
 
 def readable_captions(images: CaptionedImages, encoder: ConditionEncoder) -> None:
-    """Drop captions of which the encoder knows nothing, and say how many.
+    """Drop captions of which the text encoder knows nothing, and say how many.
 
     Raises UserError for an image that has no other.
     """
@@ -16,7 +16,7 @@ def readable_captions(images: CaptionedImages, encoder: ConditionEncoder) -> Non
         known = [caption for caption in captions if encoder.known(caption)]
         if not known:
             raise UserError(
-                f"{name} has no caption of which the encoder knows a word; take it out of the set, or train an "
+                f"{name} has no caption of which the text encoder knows a word; take it out of the set, or train an "
                 "encoder on it (train_encoder.py)"
             )
         if len(known) < len(captions):
@@ -24,5 +24,5 @@ def readable_captions(images: CaptionedImages, encoder: ConditionEncoder) -> Non
             images.captions[i] = known
     if dropped and parallel.is_first():
         print(
-            f'{len(dropped)} captions of which the encoder knows no word are left out, such as "{dropped[0]}"'
+            f'{len(dropped)} captions of which the text encoder knows no word are left out, such as "{dropped[0]}"'
         )
