@@ -155,7 +155,7 @@ def read_sound(path: Path) -> "np.ndarray":
         beside = (
             Path(__file__).resolve().parents[1] / path
         )  # samples/ are found from any folder, as weights/ are
-        return load_audio(beside if path.parts[:1] == ("samples",) and not path.exists() else path)
+        return load_audio(beside if not path.exists() and path.parts[:1] == ("samples",) else path)
     except (OSError, ValueError) as error:  # no permission, a name that the system refuses, a disk that fails
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {str(path)[:100]}: {why}") from error
