@@ -39,9 +39,9 @@ SWAPPED = "(lambda x, dim: F.glu(torch.cat(x.chunk(2, dim)[::-1], dim), dim))("
 
 MUTATIONS = [
     # DAMSM
-    Mutation("gamma1 doubled", r"gamma1: float = 4\.0", "gamma1: float = 8.0", TEXT),
-    Mutation("gamma2 5 -> 6", r"gamma2: float = 5\.0", "gamma2: float = 6.0", TEXT),
-    Mutation("gamma3 doubled", r"gamma3: float = 10\.0", "gamma3: float = 20.0", TEXT),
+    Mutation("gamma1 doubled", r"gamma1: float = bounded\(4\.0", "gamma1: float = bounded(8.0", TEXT),
+    Mutation("gamma2 5 -> 6", r"gamma2: float = bounded\(5\.0", "gamma2: float = bounded(6.0", TEXT),
+    Mutation("gamma3 doubled", r"gamma3: float = bounded\(10\.0", "gamma3: float = bounded(20.0", TEXT),
     Mutation("padding counts among the words", r"\.masked_fill\(text\.is_pad\[None, :, :, None\], -torch\.inf\)", "", TEXT),
     Mutation("pictures of a class are mismatches", r"F\.pad\(same,", "F.pad(same & False,", TEXT),
     Mutation("captions are not told apart", r"F\.cross_entropy\(scores, target\) \+", "0.5 * F.cross_entropy(scores, target) +", TEXT),
