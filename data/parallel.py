@@ -31,8 +31,9 @@ def in_parallel(
     try:
         every = 0.1 if sys.stderr.isatty() else 5.0  # seconds; a log needs fewer lines
         with tqdm(total=sum(sizes), desc=what, unit=unit, dynamic_ncols=True, mininterval=every) as bar:
-            for result, size in zip(pool.map(function, tasks), sizes, strict=True):
-                results.append(result)
+            # no pool.map: it cancels what is left when a worker dies, at which Python 3.11's pool hangs
+            for future, size in zip([pool.submit(function, task) for task in tasks], sizes, strict=True):
+                results.append(future.result())
                 bar.update(size)
     except BrokenProcessPool as error:
         raise UserError(

@@ -2,10 +2,12 @@
 
 import csv
 import hashlib
+import multiprocessing
 import os
 import pickle
 import re
 import signal
+import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -413,13 +415,16 @@ def test_what_a_killed_process_left_among_the_pictures_is_removed(birds: Path):
     in_cache.unlink()
 
 
-def die(task: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def die_at_three(task: int) -> None:
+    if task == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.01)
 
 
-def test_a_worker_that_is_killed_is_told_in_one_line():
+def test_a_worker_that_is_killed_is_told_in_one_line_and_nothing_hangs():
     with pytest.raises(UserError, match="counting: a worker process was killed, .*the same command goes on"):
-        in_parallel(die, [1], "counting", [1], "bird")
+        in_parallel(die_at_three, range(4000), "counting", [1] * 4000, "bird")
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(
