@@ -165,14 +165,10 @@ def hear(job: Job) -> str:
     """Recognise the recording and say what was heard -> its text. Raises UserError where it is too doubtful."""
     args, name = job.args, source_name(job.args)
     assert job.samples is not None
-    with job.clock.step("hear"):
-        import torch
+    from core.runtime import one_thread
 
-        # one sentence's products are small: on a busy machine, threads that wait for each other take 50 times as long
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    with job.clock.step("hear"), one_thread():
         job.heard = heard = job.models[0].hear(job.samples, args.beam)
-        torch.set_num_threads(threads)
     if heard.no_speech:
         where = "standard input" if args.speech == STDIN else args.speech
         raise UserError(f"{where}: {heard.why_nothing}, or write a sentence: --text")

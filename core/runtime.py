@@ -6,6 +6,8 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,18 @@ def prepare_process(threads: int = 0) -> None:
     """
     keep_freed_memory()
     torch.set_num_threads(threads or usable_threads())
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For commands: one CPU thread inside, the former number after. A sentence's products are small; on a busy machine
+    threads that wait for each other take many times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def usable_threads() -> int:

@@ -1,23 +1,29 @@
 """Reads the colours of a bird's parts from a picture, to measure painted birds by; nothing is trained on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.model_folder import load_model, load_weights
+from core.errors import UserError
+from core.fields import bounded, build, list_of
+from core.model_folder import load_model, load_weights, meta_device
 from core.precision import at_least_float32
 
 
 @dataclass
 class PartClassifierConfig:
-    parts: list[str] = field(default_factory=list)  # P names
-    colours: list[str] = field(default_factory=list)  # K names
-    width: int = 32  # channels of the first convolution, W
-    size: int = 64  # side S at which pictures are read, px
+    parts: list[str] = list_of([], 1, 64)  # P names
+    colours: list[str] = list_of([], 1, 256)  # K names
+    width: int = bounded(32, 1, 512)  # channels of the first convolution, W
+    size: int = bounded(64, 16, 1024)  # side S at which pictures are read, px; a multiple of 16
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, int) and self.size % 16:
+            raise UserError(f"size={self.size}: the classifier halves it four times; a multiple of 16 was expected")
 
 
 class PartClassifier(nn.Module):
@@ -47,7 +53,9 @@ class PartClassifier(nn.Module):
     def load(cls, folder: Path | str) -> "PartClassifier":
         """A trained classifier, in eval mode. Raises UserError as `load_model` does."""
         files = load_model(folder, cls.kind)
-        model = cls(PartClassifierConfig(**files.config))
+        config = build(PartClassifierConfig, files.config, f"{folder}/config.json")
+        with meta_device():
+            model = cls(config)
         load_weights(model, files.state, folder)
         model.checksum = files.checksum
         return model.eval().requires_grad_(False)

@@ -210,8 +210,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {  #
 }
 
 
-# whose reader checks every value of config.json and vocabulary.json; a kind joins when its reader does
-CHECKED = ("recognizer",)
+CHECKED = tuple(KINDS)
 
 
 @pytest.mark.parametrize("kind", CHECKED)

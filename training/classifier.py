@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 import torch.nn.functional as F
 
+from core.fields import bounded, check
 from core.model_folder import save_model
 from core.precision import autocast
 from core.runtime import choose_device, seed_step
@@ -24,10 +25,10 @@ from training.schedule import set_rate, warmup_cosine
 class TrainClassifier:
     data: ImageData = field(default_factory=ImageData)
     run: RunConfig = field(default_factory=RunConfig)
-    size: int = 64  # side at which pictures are read, px
-    width: int = 32
-    batch: int = 64
-    lr: float = 4e-3  # AdamW, one cycle
+    size: int = bounded(64, 16, 1024)  # side at which pictures are read, px; a multiple of 16
+    width: int = bounded(32, 1, 512)
+    batch: int = bounded(64, 1, 4096)
+    lr: float = bounded(4e-3, 0, 1, above=True)  # AdamW, one cycle
 
 
 def main() -> None:
@@ -36,6 +37,8 @@ def main() -> None:
 
 def train(config: TrainClassifier) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
+    check(config)
+    model_config = PartClassifierConfig(list(PARTS), list(COLOURS), config.width, config.size)
     refuse_several("train_classifier.py")
     device = choose_device(config.run.device)
     run = Run(config, config.run, device)
@@ -46,7 +49,6 @@ def train(config: TrainClassifier) -> None:
     truth = read_parts(config.data.root)  # colours by part of every picture's name
 
     torch.manual_seed(config.run.seed)
-    model_config = PartClassifierConfig(list(PARTS), list(COLOURS), config.width, config.size)
     model = PartClassifier(model_config).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=1e-2)
     if state:

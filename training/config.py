@@ -259,7 +259,7 @@ def _wrong_value(owner: type, field: dataclasses.Field, key: str, word: str) -> 
         return f"{key} is a group of keys; set them one by one, such as {key}.{inside}=..."
     try:
         value = yaml.safe_load(word)
-        trial = object.__new__(owner)
+        trial: Any = object.__new__(owner)
         for other in dataclasses.fields(owner):
             setattr(trial, other.name, "???")  # OmegaConf's mark of what is still to be given
         setattr(trial, field.name, _numbers(value))
