@@ -114,4 +114,4 @@ def test_an_encoder_trains_at_reduced_width(name: str, tiny_world: Path, tmp_pat
     words = ["encoder.embedding=16", "encoder.image_width=4"]
     words += ["encoder.first_width=8", "encoder.width=16"] if "char" in name else ["encoder.word_width=8"]
     run(monkeypatch, train_encoder, name, tiny_world, tmp_path, *words)
-    assert ("no trunk was named" in capsys.readouterr().out) == (name == "damsm_cub")
+    assert ("no backbone_weights were named" in capsys.readouterr().out) == (name == "damsm_cub")
