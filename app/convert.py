@@ -28,7 +28,7 @@ def parser() -> Parser:
                    help="a trained encoder of ours, or a data root with given features, instead of theirs")  # fmt: skip
     p.add_argument("--mask", choices=("own", "original"), default="own",
                    help="AttnGAN's attention mask: a caption's own, or misaligned as the authors' is")  # fmt: skip
-    p.add_argument("--words", type=int, default=25,
+    p.add_argument("--max-words", "--words", dest="words", type=int, default=25,
                    help="longest caption that is read (default 25, as in the authors' evaluation)")  # fmt: skip
     p.add_argument("--back", action="store_true", help="write the authors' files from a model folder")
     return p
@@ -85,10 +85,11 @@ def read_text_encoder(networks: dict[str, Any], vocabulary: list[str] | None, pa
     import torch
 
     from t2i.encoders.damsm import Damsm, DamsmConfig
-    from t2i.interop import text_sizes
+    from t2i.interop import sizes_told, text_sizes
     from t2i.vocabulary import Vocabulary
 
-    sizes = text_sizes(networks["text_encoder"])
+    with sizes_told():
+        sizes = text_sizes(networks["text_encoder"])
     known = sizes.pop("vocabulary_size")
     if vocabulary is None:
         raise UserError(
@@ -123,13 +124,14 @@ def write_painter(
     from core.model_folder import save_discriminators
     from pipeline import load_condition_encoder
     from t2i.families.registry import family_of
-    from t2i.interop import config_of, encoder_names, fill, names_of
+    from t2i.interop import config_of, encoder_names, fill, names_of, sizes_told
     from t2i.painter import painter_of
 
     texts: dict[str, Any] = {
         name: networks.pop(name) for name in ("text_encoder", "image_encoder") if name in networks
     }
-    config = config_of(networks)
+    with sizes_told():
+        config = config_of(networks)
     if hasattr(config, "mask"):
         config.mask = args.mask
     family, names = family_of(config), names_of(config)
@@ -166,13 +168,17 @@ def training(source: dict[str, Path]) -> dict[str, Any]:
 
 
 def card(what: str, source: dict[str, Path]) -> str:
-    files = "\n".join(
-        f"- {path.name}: {', '.join(n for n in source if source[n] == path)}"
-        for path in sorted(set(source.values()))
-    )
+    from t2i.interop import stored_types
+
+    lines = []
+    for path in sorted(set(source.values())):
+        of, types = ", ".join(n for n in source if source[n] == path), stored_types(path)
+        lines.append(f"- {path.name}: {of}{'' if types == 'float32' else f', stored as {types} there'}")
+    files = "\n".join(lines)
     return f"""# {what}, converted
 
-From the authors' checkpoints, weights unchanged in float32:
+From the authors' checkpoints, in float32, every weight with the value that it has in their files (rounded where these
+have float64):
 
 {files}
 

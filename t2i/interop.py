@@ -5,13 +5,15 @@ netD0, text_encoder, ...) and the key in its file. `convert.py` is the command.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from core.checkpoints import as_float32, read_checkpoint, state_dict_in
 from core.errors import UserError
 from t2i.encoders.lstm import RNNS
 from t2i.families.attngan import AttnGanConfig
@@ -234,32 +236,37 @@ def fill(model: nn.Module, networks: dict[str, State], names: Names, source: dic
 
 
 def read_original(path: Path) -> dict[str, State]:
-    """The networks of a file by their names; discriminators are numbered by their side, from netD0 of 64 px.
+    """The networks of a file by name, in float32; discriminators are numbered by their side, from netD0 of 64 px.
 
     Raises UserError where the file cannot be read without running code, or holds none of the known networks.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"no file {path}; give one of the authors' .pth files") from error
-    except Exception as error:  # a damaged or hostile file ends in any of a dozen exceptions
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a checkpoint that can be read safely ({reason})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds a {type(content).__name__}, a state dict was expected")
-    if isinstance(content.get("model"), dict):  # DF-GAN, with optimisers and epoch beside it
-        content = content["model"]
-    if "netG" in content:
-        return {name: _plain(content[name], path) for name in ("netG", "netD", "netC") if name in content}
-    state = _plain(content, path)
+    content = read_checkpoint(path)
+    if (
+        isinstance(content, Mapping)
+        and isinstance(content.get("model"), Mapping)
+        and "netG" in content["model"]
+    ):
+        content = content["model"]  # DF-GAN, with optimisers and epoch beside it
+    if isinstance(content, Mapping) and "netG" in content:
+        names = [name for name in ("netG", "netD", "netC") if name in content]
+        return {name: as_float32(state_dict_in(content[name], path), path) for name in names}
+    state = as_float32(state_dict_in(content, path), path)
     return {_network(state, path): state}
 
 
-def _plain(state: Any, path: Path) -> State:
-    """Without the "module." of a data-parallel wrapper."""
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} does not hold tensors by name; one of the authors' checkpoints was expected")
-    return {key.removeprefix("module."): value for key, value in state.items()}
+def stored_types(path: Path) -> str:
+    """What a file's floating-point numbers are stored as, such as "float16"."""
+    found: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, Tensor) and value.is_floating_point():
+            found.add(str(value.dtype).removeprefix("torch."))
+        elif isinstance(value, Mapping):
+            for inside in value.values():
+                walk(inside)
+
+    walk(read_checkpoint(path))
+    return " and ".join(sorted(found))
 
 
 def _network(state: State, path: Path) -> str:
@@ -289,6 +296,18 @@ def _count(state: State, pattern: str) -> int:
 
 
 # ---- sizes ----
+
+
+@contextmanager
+def sizes_told() -> Iterator[None]:
+    """Raises UserError where the tensors from which sizes are read are missing or of other dimensions."""
+    try:
+        yield
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"the files do not tell the sizes of their networks ({error}: missing, or of another shape); give the "
+            "authors' files as they published them"
+        ) from error
 
 
 def config_of(networks: dict[str, State]) -> Any:

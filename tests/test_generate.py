@@ -214,6 +214,21 @@ def test_models_loaded_without_initial_weights_are_the_same(models: Path):
     assert torch.nn.init.normal_(torch.zeros(64)).std() > 0.5  # and later models get theirs
 
 
+def test_two_threads_load_and_paint_at_once(models: Path):
+    """And a layer that a third builds meanwhile has its initial values: nothing is replaced for the whole process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def painted(_: int) -> torch.Tensor:
+        return pipeline.load_painter(models / "painter").paint(["red crown"], [3]).images[-1]
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(painted, i) for i in range(8)]
+        layers = [torch.nn.Linear(64, 64) for _ in range(200)]
+        images = [future.result() for future in futures]
+    assert all(torch.equal(image, images[0]) for image in images)
+    assert all(layer.weight.device.type == "cpu" and layer.weight.std() > 0.05 for layer in layers)
+
+
 @pytest.mark.parametrize(
     "text, seeds",
     [("3", [3]), ("0-3", [0, 1, 2, 3]), ("1,5,9", [1, 5, 9]), ("7,0-1", [7, 0, 1]), (" 2 - 3 ", [2, 3])],

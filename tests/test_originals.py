@@ -4,6 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from golden import DTYPES, REFERENCE, Golden, probe
@@ -498,6 +499,36 @@ def test_encoders_there_and_back(tmp_path: Path):
 # ---- what does not fit ----
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"g_ema": state, "best": np.float64(0.5)},
+        lambda state: {f"module.module.{key}": value for key, value in state.items()},
+        lambda state: state | {"iteration": np.int64(7)},
+        lambda state: {key: v.half() if v.is_floating_point() else v for key, v in state.items()},
+    ],
+    ids=["state_dict", "g_ema", "module.module.", "numpy", "float16"],
+)
+def test_files_as_others_save_them_are_converted_alike(wrapped, tmp_path: Path):
+    files = write_theirs(tmp_path / "theirs", CONVERTED["attngan"])
+    generator, text = (next(f for f in files if f.name == name) for name in ("netG.pth", "text_encoder.pth"))
+    state = torch.load(generator, weights_only=True)
+    # the same in half and single precision
+    state = {key: v.half().float() if v.is_floating_point() else v for key, v in state.items()}
+    models = []
+    for content in (state, wrapped(state)):
+        torch.save(content, generator)
+        out = tmp_path / str(len(models))
+        captions = str(tmp_path / "theirs" / "captions.pickle")
+        assert convert.main([str(generator), str(text), "--captions", captions, "--out", str(out)]) == 0
+        models.append(Painter.load(out).state_dict())
+    assert all(torch.equal(value, models[1][key]) for key, value in models[0].items())
+    card = (tmp_path / "1" / "README.md").read_text()
+    assert ("stored as float16 there" in card) == any(v.dtype == torch.half for v in wrapped(state).values()
+                                                      if isinstance(v, torch.Tensor))  # fmt: skip
+
+
 def test_what_does_not_fit_is_named(tmp_path: Path):
     files = write_theirs(tmp_path / "theirs", CONVERTED["attngan"])
     generator = next(path for path in files if path.name == "netG.pth")
@@ -528,9 +559,19 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
     assert "needs the text encoder it was trained with" in refused(None, str(generator))
     assert "give that file: --captions" in refused(None, str(generator), text)
     assert "both hold a netG" in refused(None, str(generator), str(generator))
-    assert "no file" in refused(None, str(tmp_path / "none.pth"))
-    generator.write_bytes(b"no checkpoint")
-    assert "is not a checkpoint that can be read safely" in refused(None, *whole)
+    assert "No such file" in refused(None, str(tmp_path / "none.pth"))
+    fc = "h_net1.fc.0.weight"
+    assert f"'{fc}' {tuple(state[fc].shape)} holds NaN" in refused(state | {fc: state[fc] * torch.nan}, *whole)
+    assert f"'{fc}' {tuple(state[fc].shape)} holds complex numbers" in refused(state | {fc: state[fc] * 1j}, *whole)
+    assert "do not tell the sizes" in refused(state | {fc: state[fc][0]}, *whole)
+    for content, told in (
+        (b"no checkpoint", "cut short, damaged, or no file of weights"),
+        (b"<!DOCTYPE html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"", "the file is empty"),
+    ):
+        generator.write_bytes(content)
+        assert told in refused(None, *whole)
     with pytest.raises(UserError, match='"netG.fc.weight.0" is not a key of these networks'):
         renamed("netG.fc.weight.0", names_of(DfGanConfig()))
 
