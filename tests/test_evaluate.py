@@ -368,28 +368,25 @@ def test_options_are_frozen():
         options.samples = 3
 
 
-def test_a_metric_of_ones_own_is_one_declaration(measure, monkeypatch):
+def test_a_metric_of_ones_own_is_one_file_and_one_line(measure, monkeypatch):
+    import importlib
+    import sys
+
     from evaluation import registry
-    from evaluation.result import Result, Row, fixed
+    from evaluation.result import fixed
 
     registry.metrics()
     monkeypatch.setattr(registry, "_METRICS", dict(registry._METRICS))
-
-    def brightness(evaluator):
-        pairs = evaluator.pairs()
-        values = [
-            float(torch.cat([batch.flatten(1).mean(1) for batch in images(pairs)]).mean())
-            for images in (evaluator.generated_images, evaluator.real_images)
-        ]
-        return Result([Row("generated", values[0])], Row("real", values[1]), pairs.protocol)
-
-    registry.register(registry.Metric("brightness", "brightness", fixed(2), ("images",), brightness))
-    found = measure("brightness", "--samples", "6")
-    assert -1 <= found["value"] <= 1 and found["protocol"]["samples"] == 6
+    monkeypatch.delitem(sys.modules, "examples.metric_sharpness", raising=False)
+    example = importlib.import_module("examples.metric_sharpness")
+    checkerboard = np.indices((6, 6)).sum(0) % 2 * 2.0 - 1  # of which every second difference is 8
+    assert example.laplacian_variance(np.stack([np.zeros((3, 6, 6)), np.stack([checkerboard] * 3)])).tolist() == [0, 64]
+    found = measure("sharpness", "--samples", "6")
+    assert found["value"] > 0 and found["real"] > 0 and found["protocol"]["samples"] == 6
     with pytest.raises(ValueError, match="already"):
-        registry.register(registry.Metric("brightness", "", fixed(2), (), brightness))
+        registry.register(registry.Metric("sharpness", "", fixed(2), (), example.measure))
     with pytest.raises(ValueError, match='needs "luck"'):
-        registry.register(registry.Metric("other", "", fixed(2), ("luck",), brightness))
+        registry.register(registry.Metric("other", "", fixed(2), ("luck",), example.measure))
 
 
 # what is told

@@ -104,12 +104,6 @@ def load_torchvision(module: nn.Module, state: Mapping[str, Tensor], path: Path 
     load_weights(module, counters | {key: value for key, value in state.items() if key in own}, path)
 
 
-def known_trunk(name: str) -> None:
-    """Raises UserError for a name that is none."""
-    if name not in TAPS:
-        raise UserError(f'network="{name}" is unknown; choose one of {", ".join(TAPS)}')
-
-
 def resized(images: Tensor, size: int, antialias: bool = True) -> Tensor:
     """images (B, 3, H, W) -> (B, 3, size, size), bilinear."""
     if images.shape[-2:] == (size, size):
