@@ -34,7 +34,7 @@ HEARD = "a red bird with black wings"
 @pytest.fixture(scope="module")
 def painter():
     torch.manual_seed(0)
-    damsm = Damsm(DamsmConfig(embedding=8, word_width=8, image_width=4, image_size=64, words=9), WORDS)
+    damsm = Damsm(DamsmConfig(embedding=8, word_width=8, image_width=4, image_size=64, max_words=9), WORDS)
     config = AttnGanConfig(stages=2, width=2, embedding=8, condition=4, noise=4, residual_blocks=1)
     return painter_of(Generator(config), damsm.eval()).eval()
 
