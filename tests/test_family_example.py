@@ -10,10 +10,21 @@ from core.errors import UserError
 from data.sets import ImageData
 from examples import family_denoiser
 from t2i.encoders.base import TextFeatures
-from t2i.families.registry import SETTINGS, family_of
+from t2i.families.registry import FAMILIES, SETTINGS, family_of, register
 from t2i.painter import Painter
 from training.config import RunConfig
 from training.gan import TrainGan, train
+
+for known in (FAMILIES, SETTINGS):  # the import registered it, which is for these tests alone to see
+    known.pop("denoiser", None)
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    register([family_denoiser.FAMILY])
+    yield
+    for known in (FAMILIES, SETTINGS):
+        known.pop("denoiser")
 
 
 def settings(world: Path, runs: Path, **changes) -> TrainGan:
