@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from t2i.encoders.base import TextFeatures
-from t2i.families.base import GeneratorOutput, Logs, MicroBatch, Networks, Phase
+from t2i.families.base import Family, GeneratorOutput, Logs, MicroBatch, Needs, Networks, Phase
 
 Inputs = tuple[Tensor, Tensor, TextFeatures]
 
@@ -67,3 +67,30 @@ def sample(generator: nn.Module, text: TextFeatures, seeds: Sequence[int]) -> Ge
     """B texts and B seeds -> images; the same seed gives the same noise to every text."""
     noise, epsilon = (part.to(text.sentence.device) for part in draw_noise(seeds, generator.config))
     return generator(noise, epsilon, text)
+
+
+def adversarial_family(
+    name: str,
+    doc: str | None,
+    config: type,
+    loss: type,
+    resolutions: Callable[[Any], list[int]],
+    needs: Callable[[Any, Any], Needs],
+    generator: Callable[[Any], nn.Module],
+    discriminators: Callable[[Any], nn.ModuleList],
+    discriminator_loss: Callable[..., tuple[Tensor, Logs]],
+    generator_loss: Callable[..., tuple[Tensor, Logs]],
+    inputs: Callable[[Inputs, Any], Inputs] = lambda inputs, loss: inputs,
+) -> Family:
+    """A family of GANs. doc: its file's, whose first line is the title; inputs: as of `adversarial_phases`."""
+    return Family(
+        name=name,
+        title=(doc or "").partition("\n")[0],
+        config=config,
+        loss=loss,
+        networks={"generator": generator, "discriminators": discriminators},
+        phases=adversarial_phases(discriminator_loss, generator_loss, inputs),
+        sample=sample,
+        resolutions=resolutions,
+        needs=needs,
+    )

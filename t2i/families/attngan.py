@@ -21,8 +21,8 @@ from t2i.augmentation import random_translation
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.discriminators.projected import ProjectedDiscriminator
 from t2i.encoders.base import ConditionEncoder, TextFeatures
-from t2i.families.adversarial import adversarial_phases, sample
-from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.families.adversarial import adversarial_family
+from t2i.families.base import GeneratorOutput, Needs
 from t2i.layers import UpConv, conv3x3, initialise_orthogonal
 from t2i.losses import (
     adversarial_loss,
@@ -312,14 +312,7 @@ def generator_loss(
     return loss, {"g": adversarial, "kl": kl} | matching_logs
 
 
-FAMILY = Family(
-    name="attngan",
-    title=(__doc__ or "").partition("\n")[0],
-    config=AttnGanConfig,
-    loss=AttnGanLoss,
-    networks={"generator": Generator, "discriminators": build_discriminators},
-    phases=adversarial_phases(discriminator_loss, generator_loss),
-    sample=sample,
-    resolutions=resolutions,
-    needs=needs,
-)
+FAMILY = adversarial_family(
+    "attngan", __doc__, AttnGanConfig, AttnGanLoss, resolutions, needs, Generator, build_discriminators,
+    discriminator_loss, generator_loss,
+)  # fmt: skip

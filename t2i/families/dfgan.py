@@ -8,7 +8,7 @@ can be left out of some steps, all images that are judged can be translated, and
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,8 @@ from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
 from t2i.augmentation import random_translation
 from t2i.encoders.base import ConditionEncoder, TextFeatures
-from t2i.families.adversarial import adversarial_phases, sample
-from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.families.adversarial import adversarial_family
+from t2i.families.base import GeneratorOutput, Needs
 from t2i.layers import UpConv, tile_spatially
 from t2i.losses import damsm_term, generator_adversarial_loss, hinge_pair_losses, matching_aware_penalty
 
@@ -289,23 +289,33 @@ def generator_loss(
     text: the B captions of the images, and any number more that describe none of the images, for DAMSM to tell apart.
     The discriminator's weights must not require gradients here (the trainer sees to it).
     """
-    (D,), (images,) = discriminators, output.images
-    features = D.features(random_translation(images, config.translation))
-    logits = D.conditional_logits(features, text.sentence[: len(class_ids)])
+    (images,) = output.images
+    augmented = random_translation(images, config.translation)
+    return pair_generator_loss(discriminators, images, augmented, text, class_ids, damsm, config)
+
+
+def pair_generator_loss(
+    discriminators: nn.ModuleList,
+    images: Tensor,
+    augmented: Tensor,
+    text: TextFeatures,
+    class_ids: Tensor,
+    damsm: ConditionEncoder | None,
+    config: Any,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Hinge loss of images (B, 3, s, s) as the one discriminator sees them, `augmented`, and DAMSM of the images.
+
+    config: has `translation` and `damsm_weight`.
+    """
+    (D,) = discriminators
+    logits = D.conditional_logits(D.features(augmented), text.sentence[: len(class_ids)])
     adversarial = generator_adversarial_loss(logits, "hinge")
     seen = random_translation(images, config.translation)
     matching, matching_logs = damsm_term(damsm, seen, text, class_ids, config.damsm_weight)
     return adversarial + matching, {"g": adversarial} | matching_logs
 
 
-FAMILY = Family(
-    name="dfgan",
-    title=(__doc__ or "").partition("\n")[0],
-    config=DfGanConfig,
-    loss=DfGanLoss,
-    networks={"generator": Generator, "discriminators": build_discriminators},
-    phases=adversarial_phases(discriminator_loss, generator_loss),
-    sample=sample,
-    resolutions=resolutions,
-    needs=needs,
-)
+FAMILY = adversarial_family(
+    "dfgan", __doc__, DfGanConfig, DfGanLoss, resolutions, needs, Generator, build_discriminators,
+    discriminator_loss, generator_loss,
+)  # fmt: skip

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from core.fields import bounded, check
 from core.precision import at_least_float32
 from t2i.encoders.base import ConditionEncoder, TextFeatures
-from t2i.families.adversarial import Inputs, adversarial_phases, sample
-from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.families.adversarial import Inputs, adversarial_family
+from t2i.families.base import GeneratorOutput, Needs
 from t2i.layers import tile_spatially
 from t2i.losses import adversarial_loss
 
@@ -249,14 +249,7 @@ def generator_loss(
     return loss, logs
 
 
-FAMILY = Family(
-    name="gan_int_cls",
-    title=(__doc__ or "").partition("\n")[0],
-    config=GanIntClsConfig,
-    loss=GanIntClsLoss,
-    networks={"generator": Generator, "discriminators": build_discriminators},
-    phases=adversarial_phases(discriminator_loss, generator_loss, interpolated),
-    sample=sample,
-    resolutions=resolutions,
-    needs=needs,
-)
+FAMILY = adversarial_family(
+    "gan_int_cls", __doc__, GanIntClsConfig, GanIntClsLoss, resolutions, needs, Generator, build_discriminators,
+    discriminator_loss, generator_loss, interpolated,
+)  # fmt: skip

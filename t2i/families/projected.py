@@ -14,10 +14,10 @@ from core.fields import bounded, check, one_of
 from t2i.augmentation import random_cutout, random_translation
 from t2i.discriminators.projected import ProjectedDiscriminator
 from t2i.encoders.base import ConditionEncoder, TextFeatures
-from t2i.families.adversarial import adversarial_phases, sample
-from t2i.families.base import Family, GeneratorOutput, Needs
-from t2i.families.dfgan import SIDES, Generator, require_smaller
-from t2i.losses import damsm_term, generator_adversarial_loss, hinge_pair_losses
+from t2i.families.adversarial import adversarial_family
+from t2i.families.base import GeneratorOutput, Needs
+from t2i.families.dfgan import SIDES, Generator, pair_generator_loss, require_smaller
+from t2i.losses import hinge_pair_losses
 from vision.backbones import TAPS
 
 
@@ -126,23 +126,13 @@ def generator_loss(
 
     text: the B captions of the images, and any number more that describe none of the images, for DAMSM to tell apart.
     """
-    (D,), (images,) = discriminators, output.images
-    features = D.features(augmented(images, config))
-    logits = D.conditional_logits(features, text.sentence[: len(class_ids)])
-    adversarial = generator_adversarial_loss(logits, "hinge")
-    seen = random_translation(images, config.translation)
-    matching, matching_logs = damsm_term(damsm, seen, text, class_ids, config.damsm_weight)
-    return adversarial + matching, {"g": adversarial} | matching_logs
+    (images,) = output.images
+    return pair_generator_loss(
+        discriminators, images, augmented(images, config), text, class_ids, damsm, config
+    )
 
 
-FAMILY = Family(
-    name="projected",
-    title=(__doc__ or "").partition("\n")[0],
-    config=ProjectedConfig,
-    loss=ProjectedLoss,
-    networks={"generator": Generator, "discriminators": build_discriminators},
-    phases=adversarial_phases(discriminator_loss, generator_loss),
-    sample=sample,
-    resolutions=resolutions,
-    needs=needs,
-)
+FAMILY = adversarial_family(
+    "projected", __doc__, ProjectedConfig, ProjectedLoss, resolutions, needs, Generator, build_discriminators,
+    discriminator_loss, generator_loss,
+)  # fmt: skip

@@ -19,8 +19,8 @@ from core.fields import bounded, check, one_of
 from core.precision import at_least_float32
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.encoders.base import ConditionEncoder, TextFeatures
-from t2i.families.adversarial import adversarial_phases, sample
-from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.families.adversarial import adversarial_family
+from t2i.families.base import GeneratorOutput, Needs
 from t2i.layers import UpConv, conv3x3, initialise, tile_spatially
 from t2i.losses import adversarial_loss, generator_adversarial_loss, kl_divergence
 
@@ -245,14 +245,7 @@ def generator_loss(
     return adversarial + config.kl_weight * kl, {"g": adversarial, "kl": kl}
 
 
-FAMILY = Family(
-    name="stackgan",
-    title=(__doc__ or "").partition("\n")[0],
-    config=StackGanConfig,
-    loss=StackGanLoss,
-    networks={"generator": Generator, "discriminators": build_discriminators},
-    phases=adversarial_phases(discriminator_loss, generator_loss),
-    sample=sample,
-    resolutions=resolutions,
-    needs=needs,
-)
+FAMILY = adversarial_family(
+    "stackgan", __doc__, StackGanConfig, StackGanLoss, resolutions, needs, Generator, build_discriminators,
+    discriminator_loss, generator_loss,
+)  # fmt: skip

@@ -17,9 +17,9 @@ from core.fields import bounded, check
 from core.precision import at_least_float32
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.encoders.base import ConditionEncoder, TextFeatures
-from t2i.families.adversarial import adversarial_phases, sample
+from t2i.families.adversarial import adversarial_family
 from t2i.families.attngan import AttnGanConfig, ConditioningAugmentation, FirstStage, ResidualBlock, up_block
-from t2i.families.base import Family, GeneratorOutput, Needs
+from t2i.families.base import GeneratorOutput, Needs
 from t2i.layers import conv3x3, initialise_orthogonal, tile_spatially
 from t2i.losses import adversarial_loss, generator_adversarial_loss, kl_divergence
 
@@ -234,14 +234,7 @@ def generator_loss(
     return loss, logs
 
 
-FAMILY = Family(
-    name="stackgan_v2",
-    title=(__doc__ or "").partition("\n")[0],
-    config=StackGanV2Config,
-    loss=StackGanV2Loss,
-    networks={"generator": Generator, "discriminators": build_discriminators},
-    phases=adversarial_phases(discriminator_loss, generator_loss),
-    sample=sample,
-    resolutions=resolutions,
-    needs=needs,
-)
+FAMILY = adversarial_family(
+    "stackgan_v2", __doc__, StackGanV2Config, StackGanV2Loss, resolutions, needs, Generator, build_discriminators,
+    discriminator_loss, generator_loss,
+)  # fmt: skip
