@@ -34,6 +34,11 @@ class CharacterTokenizer:
     def __len__(self) -> int:
         return len(SPECIAL) + len(self.characters)
 
+    @property
+    def pieces(self) -> list[str]:
+        """The text of each id, "" for the blank and the edge; a word begins at each space."""
+        return ["", "", *self.characters]
+
     def normalise(self, text: str) -> str:
         return normalise(text, self.characters)
 
