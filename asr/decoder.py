@@ -29,6 +29,14 @@ class DecoderLayer(nn.Module):
         x = x + self.dropout(self.cross_attention(self.cross_norm(x), key, value, is_pad[:, None, None]))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
+    def attention(
+        self, x: Tensor, turn: tuple[Tensor, Tensor], is_future: Tensor, memory: Tensor, is_pad: Tensor
+    ) -> Tensor:
+        """The arguments of `forward` -> the weights (B, H, L, T) with which it looks at the frames."""
+        x = x + self.dropout(self.self_attention(self.self_norm(x), turn, is_future))
+        key, _ = self.cross_attention.project(memory)
+        return self.cross_attention.weights(self.cross_norm(x), key, is_pad[:, None, None])
+
 
 @dataclass
 class DecoderCache:
@@ -60,14 +68,25 @@ class Decoder(nn.Module):
 
         Position l sees tokens up to l alone, so what fills the end of a shorter text changes nothing before it.
         """
-        L = tokens.shape[1]
-        positions = torch.arange(L, device=tokens.device)
-        is_future = (positions[None] > positions[:, None])[None, None]  # (1, 1, L, L)
-        turn = rotation(positions, self.head_size)
-        x = self.embedding(tokens)  # (B, L, E)
+        x, turn, is_future = self._embed(tokens)
         for layer in self.layers:
             x = layer(x, turn, is_future, memory, is_pad)
         return self.to_logits(self.norm(x))
+
+    def attention(self, tokens: Tensor, memory: Tensor, is_pad: Tensor) -> Tensor:
+        """The arguments of `forward` -> how much position l looks at each frame: weights (B, L, T) of the last layer,
+        the mean over its heads."""
+        x, turn, is_future = self._embed(tokens)
+        *layers, last = self.layers
+        for layer in layers:
+            x = layer(x, turn, is_future, memory, is_pad)
+        return last.attention(x, turn, is_future, memory, is_pad).mean(dim=1)
+
+    def _embed(self, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """tokens (B, L) -> embeddings (B, L, E), the rotation of their positions, is_future (1, 1, L, L)."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        is_future = (positions[None] > positions[:, None])[None, None]
+        return self.embedding(tokens), rotation(positions, self.head_size), is_future
 
     def start(self, memory: Tensor, is_pad: Tensor) -> DecoderCache:
         """Begin a search over memory (B, T, E), is_pad (B, T)."""

@@ -114,9 +114,18 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor, is_masked: Tensor) -> Tensor:
         """x (B, L, E), key and value (B, H, T, d), is_masked (B, 1, 1, T) -> (B, L, E)."""
-        B, L, E = x.shape
-        query = self.to_query(x).view(B, L, self.heads, -1).transpose(1, 2)  # (B, H, L, d)
-        return self.to_out(attend(query, key, value, is_masked).transpose(1, 2).flatten(2))
+        return self.to_out(attend(self._query(x), key, value, is_masked).transpose(1, 2).flatten(2))
+
+    def weights(self, x: Tensor, key: Tensor, is_masked: Tensor) -> Tensor:
+        """How much of each frame `forward` takes: x (B, L, E), key (B, H, T, d) -> (B, H, L, T), each row's sum 1."""
+        query = self._query(x)
+        score = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        return score.masked_fill(is_masked, -torch.inf).softmax(dim=-1)
+
+    def _query(self, x: Tensor) -> Tensor:
+        """x (B, L, E) -> (B, H, L, d)."""
+        B, L, _ = x.shape
+        return self.to_query(x).view(B, L, self.heads, -1).transpose(1, 2)
 
 
 class FeedForward(nn.Sequential):

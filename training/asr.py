@@ -28,6 +28,7 @@ from data.speech import SpeechSet, load_speech
 from metrics.cer import character_error_rate
 from metrics.error_rates import NORMALISATION
 from metrics.wer import word_error_rate
+from training.asr_board import show_clips
 from training.config import RunConfig
 from training.distributed import refuse_several
 from training.ema import averaged
@@ -150,9 +151,11 @@ def train(config: TrainAsr) -> None:
                 attention=loss.attention.detach(),
                 gradient=norm,
             )
+            run.rates(step, recognizer=optimizer.param_groups[0]["lr"])
             if run.due(step, config.run.sample_every):
                 found = evaluate(recognizer, validation_set, 0, config.validation_clips)
                 run.record(step, validation_wer=found["wer"], validation_cer=found["cer"])
+                show_clips(run, step, recognizer, validation_set)
             if run.save_due(step):
                 run.save(
                     step,

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -64,3 +67,8 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
     return found
+
+
+def as_tensor(page: Image.Image) -> Tensor:
+    """A page of `visualization` -> uint8 (3, H, W)."""
+    return torch.from_numpy(np.asarray(page.convert("RGB")).transpose(2, 0, 1).copy())
