@@ -15,7 +15,7 @@ from asr.features import HOP, WINDOW, LogMel, pad_samples
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import loudness, split
 from asr.scorers import Weighted, joint_scorers
-from asr.tokenizer import EDGE, CharacterTokenizer
+from asr.tokenizer import EDGE, Tokenizer
 from core.fields import bounded, build
 from core.model_folder import load_model, load_weights, meta_device, save_model
 
@@ -82,7 +82,7 @@ class Recognizer:
     def __init__(
         self,
         model: SpeechModel,
-        tokenizer: CharacterTokenizer,
+        tokenizer: Tokenizer,
         ctc_weight: float = CTC_WEIGHT,
         others: Sequence[Weighted] = (),
     ):
@@ -105,7 +105,7 @@ class Recognizer:
     def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "Recognizer":
         """Read a model folder. Raises UserError where it holds something else or is damaged."""
         files = load_model(folder, KIND)
-        tokenizer = CharacterTokenizer.from_json(files.vocabulary)
+        tokenizer = Tokenizer.from_json(files.vocabulary)
         where = f"{folder}/config.json"
         # heed_ctc is its name in the first releases
         saved = build(SavedConfig, files.config, where, renamed={"heed_ctc": "ctc_weight"})

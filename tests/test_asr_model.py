@@ -14,7 +14,7 @@ from asr.layers import subsample, subsampled
 from asr.losses import attention_loss, ctc_loss, joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.scorers import CtcPrefixScorer, joint_scorers
-from asr.tokenizer import BLANK, EDGE, CharacterTokenizer, normalise
+from asr.tokenizer import BLANK, EDGE, Tokenizer, normalise
 from core.errors import UserError
 
 TINY = ModelConfig(
@@ -248,7 +248,7 @@ def test_alignment_and_greedy():
 
 
 def test_overfits_two_clips():
-    tokenizer = CharacterTokenizer()
+    tokenizer = Tokenizer()
     texts = ["a red bird", "blue wings"]
     features, is_pad = features_of(sounds(1.0, 1.2))
     spelt = [tokenizer.encode(text) for text in texts]
@@ -301,15 +301,15 @@ def test_clip_without_words_has_a_loss():
 
 
 def test_tokenizer():
-    tokenizer = CharacterTokenizer()
+    tokenizer = Tokenizer()
     assert normalise("  A grey-blue bird\u2019s TAIL, caf\u00e9; 12 m! ") == "a grey blue bird's tail cafe m"
     assert tokenizer.decode(tokenizer.encode("It's Red.")) == "it's red"
     assert len(tokenizer) == 30 and min(tokenizer.encode("abc' z")) > EDGE
-    assert CharacterTokenizer.from_json(tokenizer.as_json()).characters == tokenizer.characters
+    assert Tokenizer.from_json(tokenizer.as_json()).characters == tokenizer.characters
     start = ["<blank>", "<edge>"]
     for wrong in (["a", "b"], None, {}, start, [*start, 1], [*start, "ab"], [*start, "a", "a"], [start, "a"]):
         with pytest.raises(UserError, match="vocabulary"):
-            CharacterTokenizer.from_json(wrong)
+            Tokenizer.from_json(wrong)
 
 
 def test_batches_are_a_function_of_the_step():

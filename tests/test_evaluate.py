@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from asr.model import ModelConfig, SpeechModel
 from asr.recognizer import Recognizer
-from asr.tokenizer import CharacterTokenizer
+from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.model_folder import save_model
 from data.painted_birds.grammar import COLOURS, PARTS
@@ -48,7 +48,7 @@ def models(tiny_world: Path) -> Path:
     config = PartClassifierConfig(list(PARTS), list(COLOURS), width=4, size=32)
     classifier = PartClassifier(config)
     save_model(folder / "parts", classifier.kind, classifier.state_dict(), asdict(config), "# card")
-    tokenizer = CharacterTokenizer()
+    tokenizer = Tokenizer()
     small = ModelConfig(width=16, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16, kernel=3)
     Recognizer(SpeechModel(small, len(tokenizer)), tokenizer).save(folder / "recognizer", "# card")
     return folder

@@ -18,7 +18,7 @@ from app import terminal as generate
 from app.outputs import LONGEST_NAME, slug
 from asr.model import ModelConfig, SpeechModel
 from asr.recognizer import Recognizer, Transcript, Word
-from asr.tokenizer import CharacterTokenizer
+from asr.tokenizer import Tokenizer
 from core import model_registry as released
 from core.errors import UserError
 from t2i.encoders.damsm import Damsm, DamsmConfig
@@ -43,7 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     damsm = Damsm(DamsmConfig(embedding=8, word_width=8, image_width=4, image_size=64, max_words=9), words)
     config = AttnGanConfig(stages=2, width=4, embedding=8, condition=4, noise=4, residual_blocks=1)
     painter_of(Generator(config), damsm.eval()).save(folder / "painter", "# card", {})
-    tokenizer = CharacterTokenizer()
+    tokenizer = Tokenizer()
     speech = SpeechModel(
         ModelConfig(width=16, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=16), len(tokenizer)
     )

@@ -23,7 +23,7 @@ import torch
 from asr.audio import load_audio
 from asr.model import ModelConfig, SpeechModel
 from asr.recognizer import Recognizer
-from asr.tokenizer import CharacterTokenizer
+from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from evaluation.part_classifier import PartClassifier, PartClassifierConfig
 from t2i.encoders.char_cnn_rnn import CharEncoder, CharEncoderConfig
@@ -186,7 +186,7 @@ def painter(folder: Path) -> None:
 
 def recognizer(folder: Path) -> None:
     config = ModelConfig(width=8, heads=2, encoder_layers=1, decoder_layers=1, feed_forward=8, kernel=3)
-    tokenizer = CharacterTokenizer()
+    tokenizer = Tokenizer()
     Recognizer(SpeechModel(config, len(tokenizer)), tokenizer).save(folder, "# card", {"steps": 3})
 
 

@@ -22,7 +22,7 @@ from asr.pauses import LONGEST_PIECE
 from asr.pauses import split as pieces_of
 from asr.recognizer import BEAM, Recognizer
 from asr.scorers import Weighted
-from asr.tokenizer import CharacterTokenizer
+from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.files import read_json, write_json
 from data.speech import load_speech
@@ -48,7 +48,7 @@ CLIPS = [melody(0, 1.0), melody(1, 1.4)]
 def trained() -> Recognizer:
     """A tiny recogniser that knows the two clips by heart."""
     torch.manual_seed(0)
-    tokenizer = CharacterTokenizer()
+    tokenizer = Tokenizer()
     config = ModelConfig(
         width=32, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=64, kernel=7, dropout=0.0
     )
@@ -268,7 +268,7 @@ class FavouredWord:
 
     falls = False
 
-    def __init__(self, tokenizer: CharacterTokenizer, word: str, bonus: float):
+    def __init__(self, tokenizer: Tokenizer, word: str, bonus: float):
         self.tokenizer, self.word, self.bonus = tokenizer, word, bonus
 
     def start(self, clips: int, width: int) -> list[str]:
@@ -410,12 +410,12 @@ def test_clips_too_short_for_their_text_are_named(tmp_path, caplog):
     long = "a sentence of so many words that nobody can say it within half a second " * 2
     path.write_text(path.read_text().replace("LJ001-0001|blue wings|blue wings", f"LJ001-0001|{long}|"))
     speech = load_speech(tmp_path / "LJ", "train", tmp_path / "cache")
-    usable = usable_clips(speech, CharacterTokenizer(), 4, "train")
+    usable = usable_clips(speech, Tokenizer(), 4, "train")
     assert usable == [0, 2, 3, 4, 5, 6, 7]
     assert "1 of 8 train clips are too short for their text" in caplog.text and "(LJ001-0001)" in caplog.text
     speech.texts = ["123"] * 8
     with pytest.raises(UserError, match=r"8 of 8 .* have no letters \(LJ001-0000, .*none is left"):
-        usable_clips(speech, CharacterTokenizer(), 4, "train")
+        usable_clips(speech, Tokenizer(), 4, "train")
 
 
 @pytest.mark.parametrize(

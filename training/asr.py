@@ -19,7 +19,7 @@ from asr.features import LogMel, count_frames, pad_samples
 from asr.losses import joint_loss
 from asr.model import ModelConfig, SpeechModel, count_parameters
 from asr.recognizer import BEAM, CTC_WEIGHT, Recognizer
-from asr.tokenizer import CharacterTokenizer
+from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.fields import bounded, check, list_of, one_of
 from core.precision import autocast
@@ -94,7 +94,7 @@ def train(config: TrainAsr) -> None:
     state = run.restore()
     if run.is_complete(state):
         return
-    tokenizer = CharacterTokenizer()
+    tokenizer = Tokenizer()
     train_set = open_speech(config.data, config.data.train)
     validation_set = open_speech(config.data, config.data.validation)
 
@@ -191,7 +191,7 @@ def open_speech(config: SpeechData, split: str) -> SpeechSet:
     )  # fmt: skip
 
 
-def usable_clips(speech: SpeechSet, tokenizer: CharacterTokenizer, subsampling: int, split: str) -> list[int]:
+def usable_clips(speech: SpeechSet, tokenizer: Tokenizer, subsampling: int, split: str) -> list[int]:
     """The clips whose text CTC can spell in their frames, one for each character and one more in a doubled one.
 
     The others are counted and named in a warning. Raises UserError where none is left.
@@ -219,7 +219,7 @@ def generator(config: TrainAsr, *numbers: int) -> np.random.Generator:
 
 
 def make_batch(
-    speech: SpeechSet, items: list[int], tokenizer: CharacterTokenizer, config: TrainAsr, step: int
+    speech: SpeechSet, items: list[int], tokenizer: Tokenizer, config: TrainAsr, step: int
 ) -> Batch:
     """The given clips, augmented by (seed, step, item)."""
     clips, spelt = [], []
