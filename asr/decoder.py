@@ -1,5 +1,6 @@
 """The attention decoder: a Transformer over characters that attends to the encoder's frames."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -58,7 +59,8 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, vocabulary: int):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, config.width)
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.layers: Iterable[DecoderLayer] = layers  # type: ignore[assignment]  # a ModuleList's are untyped
         self.norm = nn.LayerNorm(config.width)
         self.to_logits = nn.Linear(config.width, vocabulary)
         self.head_size = config.width // config.heads

@@ -35,9 +35,7 @@ def retrieval(
         )
     of_captions = _ranks(captions, images, picture_of, np.arange(len(images)), block)
     of_pictures = _ranks(images, captions, np.arange(len(images)), picture_of, block)
-    return Retrieval(
-        *({k: float((ranks < k).mean()) for k in ks} for ranks in (of_captions, of_pictures))  # type: ignore[arg-type]
-    )
+    return Retrieval(*({k: float((ranks < k).mean()) for k in ks} for ranks in (of_captions, of_pictures)))
 
 
 def _ranks(

@@ -15,10 +15,9 @@ def for_inference(generator: nn.Module) -> nn.Module:
     transposed convolutions with a kernel that is made once; equal but for rounding."""
     folded = copy.deepcopy(generator).eval()
     for block in list(folded.modules()):  # layers are replaced on the way
-        if isinstance(getattr(block, "project", None), nn.Linear) and isinstance(
-            getattr(block, "norm", None), nn.BatchNorm1d
-        ):
-            block.project, block.norm = fuse_linear_bn_eval(block.project, block.norm), nn.Identity()  # type: ignore[arg-type, assignment]
+        project, norm = getattr(block, "project", None), getattr(block, "norm", None)
+        if isinstance(project, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+            block.project, block.norm = fuse_linear_bn_eval(project, norm), nn.Identity()
     fold_batch_norm(folded)
     for block in list(folded.modules()):
         for name, layer in list(block.named_children()):
@@ -36,6 +35,6 @@ def transposed(layer: UpConv) -> nn.ConvTranspose2d:
     )  # fmt: skip
     with torch.no_grad():
         same.weight.copy_(weight)
-        if layer.bias is not None:
+        if same.bias is not None and layer.bias is not None:
             same.bias.copy_(layer.bias)
     return same

@@ -331,7 +331,7 @@ def config_of(networks: dict[str, State]) -> Any:
         sizes["discriminator_width"] = Ds[0]["img_code_s16.0.weight"].shape[0]
     if "h_net2.jointConv.0.weight" in G:
         unconditional = not Ds or "uncond_logits.0.weight" in Ds[0]
-        return StackGanV2Config(**sizes, unconditional=unconditional)  # type: ignore[arg-type]
+        return StackGanV2Config(**sizes, unconditional=unconditional)
     return AttnGanConfig(
         **sizes,  # type: ignore[arg-type]
         outputs="last" if "img_net.img.0.weight" in G else "every",

@@ -56,6 +56,8 @@ class UnfoldedConv(nn.Conv2d):
     then up to twice as fast (`python -m benchmarks.convolutions`).
     """
 
+    padding: tuple[int, ...]  # never by name, as "same"
+
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or self.weight.numel() < MANY_WEIGHTS:
             return super().forward(x)

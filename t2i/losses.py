@@ -58,7 +58,7 @@ def matching_aware_penalty(
         logits = D.conditional_logits(D.features(images), sentence)
         gradients = torch.autograd.grad(logits.sum(), (images, sentence), create_graph=True)
         square = sum(g.flatten(1).square().sum(1) for g in gradients)
-        return (square ** (power / 2)).mean()  # type: ignore[operator]
+        return (square ** (power / 2)).mean()
 
 
 def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:

@@ -120,6 +120,7 @@ def train(config: TrainAsr) -> None:
     def batch_at(step: int) -> Batch:
         return make_batch(train_set, [usable[i] for i in plan.batch(step)], tokenizer, config, step)
 
+    assert isinstance(average.module, SpeechModel)
     recognizer = Recognizer(average.module, tokenizer, config.ctc_weight)
     with Prefetcher(batch_at) as batches:
         for step in run.steps(state):

@@ -168,6 +168,10 @@ class SharedBatchNorm(nn.Module):
     PyTorch's own SyncBatchNorm works on GPUs only.
     """
 
+    running_mean: Tensor  # (C,)
+    running_var: Tensor  # (C,)
+    num_batches_tracked: Tensor
+
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d):
         super().__init__()
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
@@ -217,11 +221,11 @@ def share_generator(G: nn.Module) -> None:
         output = forward(*inputs)
         return output._replace(attention=()) if isinstance(output, GeneratorOutput) else output
 
-    G.forward = without_attention  # type: ignore[method-assign]
+    G.forward = without_attention
     share(G, "forward", G.parameters())
 
 
-def share_discriminator(D: nn.Module, side: int) -> None:
+def share_discriminator(D: Any, side: int) -> None:
     """Each process looks at its own pictures; the heads, which see pairs of the whole batch, see all of them."""
     twin = copy.deepcopy(D).to("meta")
     features = twin.features(torch.empty(2, 3, side, side, device="meta"))

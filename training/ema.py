@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
 
 def averaged(model: nn.Module, decay: float = 0.999) -> AveragedModel:
     """A copy of the model that follows it: average <- decay * average + (1 - decay) * model at every update.
@@ -13,7 +15,7 @@ def averaged(model: nn.Module, decay: float = 0.999) -> AveragedModel:
     do not fit the average.
     """
 
-    def follow(averages: list[Tensor], values: list[Tensor], updates: Tensor) -> None:
+    def follow(averages: Tensors, values: Tensors, updates: Tensor | int) -> None:
         n = int(updates)
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + n) / (10 + n)))

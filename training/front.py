@@ -127,7 +127,7 @@ def expand(words: Sequence[str]) -> tuple[list[str], Iterator[list[str]]]:
         parsed = OverridesParser.create().parse_overrides(list(words))
         single = [word for word, p in zip(words, parsed, strict=True) if not p.is_sweep_override()]
         swept = [
-            [f"{p.input_line.partition('=')[0]}={value}" for value in p.sweep_string_iterator()]
+            [f"{str(p.input_line).partition('=')[0]}={value}" for value in p.sweep_string_iterator()]
             for p in parsed
             if p.is_sweep_override() and p.value_type not in others
         ]

@@ -119,7 +119,8 @@ def train(config: TrainGan) -> None:
     reader = painter_of(average.module, encoder)
     reader.training_info = {"encoder": encoder.checksum}
     optimizers = build_optimizers(config, family, networks)
-    kept = {"average": average, **networks, **{f"{name} optimizer": o for name, o in optimizers.items()}}
+    kept: dict[str, nn.Module | torch.optim.Optimizer] = {"average": average, **networks}
+    kept |= {f"{name} optimizer": o for name, o in optimizers.items()}
     if state:
         for name, part in kept.items():
             part.load_state_dict(state[name])
@@ -310,6 +311,7 @@ def prepare(
         if config.channels_last:
             network.to(memory_format=torch.channels_last)
         if isinstance(network, nn.ModuleList):
+            D: Any  # of a class that the family alone knows
             for D, side in zip(network, sides[-len(network) :], strict=True):
                 if parallel.processes() > 1:
                     parallel.share_discriminator(D, side)

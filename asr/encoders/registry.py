@@ -21,7 +21,7 @@ def register(name: str, build: Callable[[ModelConfig], nn.Module]) -> None:
         raise ValueError(f'an encoder "{name}" is registered already: {ENCODERS[name]}')
 
 
-def build_encoder(config: ModelConfig) -> nn.Module:
+def build_encoder(config: ModelConfig) -> Encoder:
     """The encoder that the config names. Raises UserError for an unknown name."""
     if config.encoder not in ENCODERS:
         raise UserError(

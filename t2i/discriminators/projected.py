@@ -5,6 +5,8 @@ channels and their scales (section 3.2); and one small discriminator for every s
 the sentence, with DF-GAN's head, one answer a scale where the paper's answers for patches.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -90,21 +92,22 @@ class ProjectedDiscriminator(nn.Module):
         self.size = backbone_size
         self.trunk = Trunk(backbone)
         self.mixing = Mixing(self.trunk.channels, mixing_width)
-        self.scales = nn.ModuleList()
+        scales = nn.ModuleList()
         for i, inputs in enumerate(self.mixing.widths):
             halvings = (self.size // (4 * 2**i) // 4).bit_length() - 1  # down to 4 x 4
-            self.scales.append(ScaleDiscriminator(inputs, max(halvings, 0), width, embedding, text_width))
+            scales.append(ScaleDiscriminator(inputs, max(halvings, 0), width, embedding, text_width))
+        self.scales: Sequence[ScaleDiscriminator] = scales  # type: ignore[assignment]  # a ModuleList's are untyped
         self.trunk.requires_grad_(False)
         self.mixing.requires_grad_(False)
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, s, s) -> (B, scales * width, 4, 4)."""
         mixed = self.mixing(self.trunk(resized(images, self.size)))
-        return torch.cat([D.features(m) for D, m in zip(self.scales, mixed, strict=True)], dim=1)  # type: ignore[operator]
+        return torch.cat([D.features(m) for D, m in zip(self.scales, mixed, strict=True)], dim=1)
 
     def conditional_logits(self, features: Tensor, sentence: Tensor) -> Tensor:
         """Logits (scales, B) of being a real image of the sentence (B, E)."""
         of_scales = features.chunk(len(self.scales), dim=1)
         return torch.stack(
-            [D.conditional_logits(f, sentence) for D, f in zip(self.scales, of_scales, strict=True)]  # type: ignore[operator]
+            [D.conditional_logits(f, sentence) for D, f in zip(self.scales, of_scales, strict=True)]
         )

@@ -49,7 +49,7 @@ class PrecomputedSentences(ConditionEncoder):
 
     def provide(self, texts: Sequence[str], features: Tensor) -> None:
         """texts: K captions; features (K, E). Raises UserError where they are not those that a painter learned from."""
-        checksum = hashlib.sha256(features.contiguous().numpy()).hexdigest()
+        checksum = hashlib.sha256(features.contiguous().numpy().data).hexdigest()
         if self.checksum not in ("untrained", checksum):
             raise UserError(
                 f"the features of {self.config.root} are not those that this model was trained with (SHA-256 "

@@ -8,6 +8,7 @@ projected discriminators (t2i/discriminators/projected.py). AttnDCGAN, the autho
 `outputs=last unconditional=false residual_blocks=0`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -245,7 +246,7 @@ def build_discriminators(config: AttnGanConfig) -> nn.ModuleList:
 
 
 def discriminator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ConvolutionalDiscriminator | ProjectedDiscriminator],
     real: tuple[Tensor, ...],
     output: GeneratorOutput,
     text: TextFeatures,
@@ -286,7 +287,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ConvolutionalDiscriminator | ProjectedDiscriminator],
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,

@@ -7,6 +7,7 @@ same for a quarter of the work; the discriminator's weights take no gradient in 
 can be left out of some steps, all images that are judged can be translated, and DAMSM can be added to the loss.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +23,13 @@ from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import adversarial_family
 from t2i.families.base import GeneratorOutput, Needs
 from t2i.layers import UpConv, tile_spatially
-from t2i.losses import damsm_term, generator_adversarial_loss, hinge_pair_losses, matching_aware_penalty
+from t2i.losses import (
+    ConditionalDiscriminator,
+    damsm_term,
+    generator_adversarial_loss,
+    hinge_pair_losses,
+    matching_aware_penalty,
+)
 
 SIDES = (32, 64, 128, 256, 512)
 
@@ -166,8 +173,8 @@ class Generator(nn.Module):
         self.to_image = nn.Conv2d(widths[(self.first_side // 4).bit_length() - 1], 3, 3, padding=1)
         if config.grown_from:
             self.to_detail = nn.Conv2d(widths[-1], 3, 3, padding=1)
-            nn.init.zeros_(self.to_detail.weight)
-            nn.init.zeros_(self.to_detail.bias)  # type: ignore[arg-type]
+            for parameter in self.to_detail.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, noise: Tensor, epsilon: Tensor, text: TextFeatures) -> GeneratorOutput:
         """noise (B, Z) from N(0, 1) and the text, of which the sentence alone is heard -> GeneratorOutput.
@@ -249,7 +256,7 @@ def build_discriminators(config: DfGanConfig) -> nn.ModuleList:
 
 
 def discriminator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[Discriminator],
     real: tuple[Tensor, ...],
     output: GeneratorOutput,
     text: TextFeatures,
@@ -277,7 +284,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[Discriminator],
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
@@ -295,7 +302,7 @@ def generator_loss(
 
 
 def pair_generator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ConditionalDiscriminator],
     images: Tensor,
     augmented: Tensor,
     text: TextFeatures,

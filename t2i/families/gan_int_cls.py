@@ -11,6 +11,7 @@ has its activation, as in the paper and in their script without INT; mismatched 
 batch, which may happen to be of the same class; both networks' steps share one generated batch and its noise.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -196,7 +197,7 @@ def build_discriminators(config: GanIntClsConfig) -> nn.ModuleList:
 
 
 def discriminator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[Discriminator],
     real: tuple[Tensor, ...],
     output: GeneratorOutput,
     text: TextFeatures,
@@ -222,7 +223,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[Discriminator],
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,

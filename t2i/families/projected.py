@@ -5,6 +5,7 @@ ImageNet makes of them (t2i/discriminators/projected.py), and learns from DF-GAN
 real and generated, are translated and cut as differentiable augmentation does; colours stay, since captions name them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -89,7 +90,7 @@ def augmented(images: Tensor, config: ProjectedLoss) -> Tensor:
 
 
 def discriminator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ProjectedDiscriminator],
     real: tuple[Tensor, ...],
     output: GeneratorOutput,
     text: TextFeatures,
@@ -115,7 +116,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ProjectedDiscriminator],
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,

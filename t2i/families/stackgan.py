@@ -7,6 +7,7 @@ code: both stages share one draw of the conditioning augmentation unless two are
 the discriminator's weights take no gradient in the generator's step.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -197,7 +198,7 @@ def build_discriminators(config: StackGanConfig) -> nn.ModuleList:
 
 
 def discriminator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ConvolutionalDiscriminator],
     real: tuple[Tensor, ...],
     output: GeneratorOutput,
     text: TextFeatures,
@@ -224,7 +225,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ConvolutionalDiscriminator],
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,

@@ -5,6 +5,7 @@ Where it differs from their code: mismatched images are the batch's own instead 
 the losses take logits, and the discriminators' weights take no gradient in the generator's step.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -162,7 +163,7 @@ def stage_loss(
 
 
 def discriminator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ConvolutionalDiscriminator],
     real: tuple[Tensor, ...],
     output: GeneratorOutput,
     text: TextFeatures,
@@ -207,7 +208,7 @@ def colour_loss(images: tuple[Tensor, ...]) -> Tensor:
 
 
 def generator_loss(
-    discriminators: nn.ModuleList,
+    discriminators: Iterable[ConvolutionalDiscriminator],
     output: GeneratorOutput,
     text: TextFeatures,
     class_ids: Tensor,
