@@ -10,6 +10,7 @@ from data.captioned_images import CaptionedImages
 from data.sampling import to_unit
 from metrics.fid import frechet_distance
 from metrics.r_precision import r_precision
+from metrics.retrieval import retrieval
 from t2i.encoders.base import ConditionEncoder
 from t2i.painter import Painter
 
@@ -34,14 +35,16 @@ def image_features(encoder: ConditionEncoder, pictures: Iterable[Tensor]) -> np.
     return torch.cat([encoder.encode_images(part.to(device))[1] for part in pictures]).cpu().numpy()
 
 
-def precision(
-    encoder: ConditionEncoder, seen: np.ndarray, captions: list[str], class_ids: np.ndarray
-) -> float:
-    """R-precision of features (N, E) with the caption of each, 99 others; a tiny set has fewer of other classes."""
-    said = torch.cat(
-        [encoder.encode(captions[i : i + AT_ONCE]).sentence for i in range(0, len(captions), AT_ONCE)]
-    )
-    return r_precision(seen, said.cpu().numpy(), class_ids, candidates=caption_candidates(class_ids)).value
+def sentence_features(encoder: ConditionEncoder, captions: list[str]) -> np.ndarray:
+    """N captions -> (N, E)."""
+    parts = [encoder.encode(captions[i : i + AT_ONCE]).sentence for i in range(0, len(captions), AT_ONCE)]
+    return torch.cat(parts).cpu().numpy()
+
+
+def precision(images: np.ndarray, sentences: np.ndarray, class_ids: np.ndarray) -> float:
+    """R-precision of features (N, E) with those of each one's caption, 99 others; a tiny set has fewer of other
+    classes."""
+    return r_precision(images, sentences, class_ids, candidates=caption_candidates(class_ids)).value
 
 
 def caption_candidates(class_ids: np.ndarray) -> int:
@@ -51,11 +54,18 @@ def caption_candidates(class_ids: np.ndarray) -> int:
 
 
 @torch.inference_mode()
-def real_r_precision(encoder: ConditionEncoder, birds: CaptionedImages) -> float:
-    """R-precision of the set's own pictures with one caption each."""
+def real_scores(encoder: ConditionEncoder, birds: CaptionedImages) -> dict[str, float]:
+    """R-precision of the set's own pictures with one caption each, and the share of queries whose own answer is among
+    the first 1, 5 and 10 of the whole set, both ways."""
     encoder.eval()
-    seen = image_features(encoder, real_pictures(birds, range(len(birds))))
-    return precision(encoder, seen, drawn_captions(birds), birds.class_ids)
+    images = image_features(encoder, real_pictures(birds, range(len(birds))))
+    sentences = sentence_features(encoder, drawn_captions(birds))
+    found = retrieval(images, sentences, np.arange(len(birds)))
+    return {
+        "r_precision": precision(images, sentences, birds.class_ids),
+        **{f"text_to_image_recall_{k}": value for k, value in found.text_to_picture.items()},
+        **{f"image_to_text_recall_{k}": value for k, value in found.picture_to_text.items()},
+    }
 
 
 @torch.inference_mode()
@@ -72,6 +82,6 @@ def painted_scores(
     seen = image_features(encoder, pictures)
     real = image_features(encoder, real_pictures(birds, range(len(birds))))
     return {
-        "r_precision": precision(encoder, seen, captions, birds.class_ids[rows]),
+        "r_precision": precision(seen, sentence_features(encoder, captions), birds.class_ids[rows]),
         "frechet_distance": frechet_distance(real, seen),
     }

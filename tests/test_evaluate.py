@@ -523,7 +523,7 @@ def test_training_chooses_by_the_validation_split(root):
     """What is looked at while training never reads the test split; an encoder reads it once, for its card."""
     gan, encoder = ((root / "training" / f"{name}.py").read_text() for name in ("gan", "encoder"))
     assert '"test"' not in gan and "validation_set" in gan
-    assert encoder.count("real_r_precision(model, test_set)") == 1
+    assert encoder.count("real_scores(model, test_set)") == 1
 
 
 # results

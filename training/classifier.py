@@ -67,6 +67,7 @@ def train(config: TrainClassifier) -> None:
         loss.backward()
         optimizer.step()
         run.log(step, loss=loss)
+        run.rates(step, classifier=optimizer.param_groups[0]["lr"])
         if run.save_due(step):
             run.save(step, model=model.state_dict(), optimizer=optimizer.state_dict())
 

@@ -18,12 +18,13 @@ from core.runtime import choose_device, seed_step
 from data.captioned_images import VALIDATION, CaptionedImages
 from data.sampling import hard_negatives, image_batch
 from data.sets import ImageData, open_images, terms_of
-from evaluation.validation import caption_candidates, real_r_precision
+from evaluation.validation import caption_candidates, real_scores
 from t2i.encoders.base import ConditionEncoder, Recipe
 from t2i.encoders.registry import encoder_of, trainable_encoders
 from training.captions import readable_captions
 from training.config import RunConfig
 from training.distributed import refuse_several
+from training.encoder_board import show_attention
 from training.front import run_trainer
 from training.run import Run
 from training.schedule import every_epoch, set_rate, warmup_cosine
@@ -132,12 +133,17 @@ def train(config: TrainEncoder) -> None:
             torch.nn.utils.clip_grad_norm_(text_parameters, config.clip)
         optimizer.step()
         run.log(step, loss=loss, **parts)
+        rates = [group["lr"] for group in optimizer.param_groups]
+        run.rates(step, **dict(zip(("encoder", "backbone"), rates, strict=False)))
         if run.due(step, config.run.sample_every):
-            run.record(step, r_precision=real_r_precision(model, validation_set))
+            run.record(step, **real_scores(model, validation_set))
+            show_attention(run, step, model, validation_set)
         if run.save_due(step):
             run.save(step, model=model.state_dict(), optimizer=optimizer.state_dict())
 
-    precision = real_r_precision(model, test_set)
+    scores = real_scores(model, test_set)
+    run.record(config.run.steps - 1, **{f"test_{key}": value for key, value in scores.items()})
+    precision = scores["r_precision"]
     candidates = caption_candidates(test_set.class_ids)
     training = {"data": config.data.root, "steps": config.run.steps, "batch": config.batch,
                 "captions_per_image": config.captions_per_image, "seed": config.run.seed,

@@ -35,6 +35,7 @@ from training.cards import save_snapshot
 from training.config import RunConfig
 from training.ema import averaged
 from training.front import run_trainer
+from training.gan_board import show_samples
 from training.run import Run
 from training.schedule import every_epoch, linear_end, set_rate
 from training.warm_start import start_from
@@ -141,8 +142,9 @@ def train(config: TrainGan) -> None:
         average.update_parameters(networks["generator"])
 
         run.log(step, **logs)
+        run.rates(step, **{name: optimizer.param_groups[0]["lr"] for name, optimizer in optimizers.items()})
         if parallel.is_first() and run.due(step, config.run.sample_every):
-            run.image(step, "grid", sample_grid(reader, validation_set))
+            show_samples(run, step, reader, validation_set)
         if parallel.is_first() and run.due(step, config.measure_every):
             run.record(step, **painted_scores(reader, encoder, validation_set, config.measure_pictures))
         if parallel.is_first() and run.due(step, config.snapshot_every):
@@ -324,13 +326,3 @@ def prepare(
             network.compile()
     if parallel.processes() > 1 and encoder.image_encoder is not None:
         parallel.share(encoder.image_encoder, "forward", [])
-
-
-def sample_grid(painter: Painter, birds: CaptionedImages, count: int = 16) -> Tensor:
-    """The painter's images of fixed test captions and seeds, a uint8 grid (3, H, W)."""
-    from torchvision.utils import make_grid
-
-    captions = [birds.captions[i][0] for i in range(0, len(birds), max(len(birds) // count, 1))][:count]
-    samples = painter.paint(captions, range(len(captions)))
-    grid = make_grid(samples.images[-1], nrow=8, normalize=True, value_range=(-1, 1))
-    return (grid * 255).round().to(torch.uint8)

@@ -66,6 +66,16 @@ def paste_rows(
         paste(page, to_image(picture), left + column * (side + GAP), top + row * (side + GAP), side)
 
 
+def stack(pages: Sequence[Image.Image]) -> Image.Image:
+    """Pages of any size, one below the other."""
+    whole, _ = sheet(max(page.width for page in pages), sum(page.height for page in pages))
+    top = 0
+    for page in pages:
+        whole.paste(page, (0, top))
+        top += page.height
+    return whole
+
+
 def with_caption(body: Image.Image, caption: str, note: str, size: int = 26) -> Image.Image:
     """`body` with a sentence and a small note below it."""
     width = body.width - 2 * MARGIN

@@ -138,6 +138,11 @@ class ConditionEncoder(nn.Module):
         """How badly generated images (B, 3, H, W) fit their text, with gradients to the images; where `can_guide`."""
         raise NotImplementedError
 
+    def word_attention(self, images: Tensor, captions: Sequence[str]) -> Tensor | None:
+        """images (B, 3, H, W) in [-1, 1] and a caption of each -> how much each word takes of every region of its
+        image, (B, L, R), the regions of a square map row by row; None for an encoder whose words attend to none."""
+        return None
+
     # features that are no weights of its own, but come with a data set
 
     @property

@@ -185,6 +185,13 @@ class Damsm(ConditionEncoder):
             sentence = torch.stack([sentence, *others]).mean()
         return words + sentence, {"words": words, "sentence": sentence}
 
+    def word_attention(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """As the contract has it, Eq. (9); of a word of the padding, what the padding's features take."""
+        assert self.image_encoder is not None
+        regions, _ = self.image_encoder(images)
+        _, weights = attend_regions(regions, self.encode(captions), self.config.gamma1)  # (B, B, L, R)
+        return weights.diagonal().permute(2, 0, 1)
+
     def matching_loss(
         self, images: Tensor, text: TextFeatures, class_ids: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
