@@ -10,6 +10,7 @@ import torch
 from core.errors import UserError
 from core.model_folder import model_kind
 from core.model_registry import PAINTER, RECOGNIZER, find_folder
+from core.precision import resolve_precision
 from t2i.painter import Painter, Samples
 
 if TYPE_CHECKING:
@@ -72,10 +73,13 @@ class SpeechToImage:
 
     @classmethod
     def load(
-        cls, recognizer: Path | str | None = RECOGNIZER, painter: Path | str | None = PAINTER
+        cls,
+        recognizer: Path | str | None = RECOGNIZER,
+        painter: Path | str | None = PAINTER,
+        precision: str = "fp32",
     ) -> "SpeechToImage":
         """Load the model folders, the painter also by a name in PAINTERS of core.model_registry; None
-        leaves that half out.
+        leaves that half out. precision: of painting, one of core.precision.PRECISIONS.
 
         Raises UserError as `load_model` does.
         """
@@ -84,7 +88,11 @@ class SpeechToImage:
             from asr.recognizer import Recognizer  # a text alone needs no audio libraries
 
             heard = Recognizer.load(find_folder(recognizer))
-        return cls(heard, None if painter is None else load_painter(find_folder(painter)))
+        if painter is None:
+            return cls(heard, None)
+        paints = load_painter(find_folder(painter))
+        paints.precision = resolve_precision(torch.device("cpu"), precision)
+        return cls(heard, paints)
 
     def hear(self, sound: "Sound", beam: int | None = None) -> "Transcript":
         """A sound file, its bytes, an array at 16 kHz, or (rate, array), see `asr.audio.as_samples`, -> Transcript.

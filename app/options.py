@@ -77,6 +77,8 @@ def parser() -> Parser:
     )
     group.add_argument("--beam", type=int,
                        help="hypotheses kept while recognising; 0 takes the best path (default 8)")  # fmt: skip
+    group.add_argument("--precision", choices=("auto", "bf16", "fp16", "fp32"), default="auto",
+                       help="of generating; auto (default): bf16 where the CPU is fast at it, else fp32")  # fmt: skip
     return p
 
 

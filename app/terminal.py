@@ -141,7 +141,8 @@ def load(job: Job) -> None:
         recognizer = (args.recognizer or RECOGNIZER) if args.speech is not None else None
         job.folders = [find_folder(folder) for folder in args.model]
         job.models = [
-            SpeechToImage.load(None if i else recognizer, folder) for i, folder in enumerate(job.folders)
+            SpeechToImage.load(None if i else recognizer, folder, args.precision)
+            for i, folder in enumerate(job.folders)
         ]
 
 
@@ -351,6 +352,7 @@ def facts_of(job: Job, text: str, said: str) -> dict[str, str]:
         "seeds": ",".join(map(str, job.seeds)),
         "model": ", ".join(job.names),
         "model sha256": ", ".join(painter.checksum for painter in painters),
+        "precision": painters[0].precision,
     }
     if said != text:
         facts["said"] = said
@@ -378,7 +380,8 @@ def record(
             "recognizer": {"sha256": job.models[0].recognizer.checksum if job.models[0].recognizer else ""},
         }  # fmt: skip
     result["models"] = [
-        {"name": name, "folder": str(folder), "sha256": model.painter.checksum if model.painter else ""}
+        {"name": name, "folder": str(folder), "sha256": model.painter.checksum if model.painter else "",
+         "precision": model.painter.precision if model.painter else ""}
         | ({"known": u.known, "unknown": u.unknown, "left out": u.beyond, "negated": u.negated, "offers": u.offers,
             "suggestion": u.suggestion} if u else {})
         for name, folder, model, u in zip(job.names, job.folders, job.models, understood, strict=True)

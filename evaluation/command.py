@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result.protocol.update(seed=options.seed, device=evaluator.device.type, revision=code_revision())
         values.append(as_json(metric, result))
         print(table(metric, result), flush=True)  # before anything that could fail
-        path = options.out / f"{file_name(options, metric)}.json"
+        path = options.out / f"{file_name(evaluator.options, metric)}.json"
         try:
             write_json(path, values[-1])
             print(f"\nstored in {path}", flush=True)
@@ -115,7 +115,9 @@ def file_name(options: Options, metric: Metric) -> str:
         *told,
         f"{options.size}px" if options.size else "",
         options.classes or "",
-        options.precision if images and options.precision != default.get_default("precision") else "",
+        options.precision
+        if images and options.generates and options.precision not in ("auto", "fp32")
+        else "",
         f"beam{options.beam}" if heard and options.beam != default.get_default("beam") else "",
         "skip-damaged" if options.skip_damaged else "",
         f"n{options.samples}" if options.samples else "",

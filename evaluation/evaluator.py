@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import UserError
 from core.model_registry import model_name
+from core.precision import resolve_precision
 from evaluation import features, sets, spoken
 from evaluation.batches import ImageStore, collect, keep_features, progress
 from evaluation.features import Extractor
@@ -57,7 +58,8 @@ class Evaluator:
     """
 
     def __init__(self, options: Options, device: "torch.device"):
-        self.options, self.device = options, device
+        precision = resolve_precision(device, options.precision)
+        self.options, self.device = replace(options, precision=precision), device
         self._captioned: dict[tuple[str, int], CaptionedImages] = {}
         self._pairs: dict[int | None, Pairs] = {}
         self._images: dict[int, ImageStore] = {}
@@ -93,7 +95,7 @@ class Evaluator:
         if options.pictures:
             return ImageFolder(options.pictures, options.size, self.device)
         if not options.nearest:
-            return TrainedPainter(options.model, self.device, options.precision == "bf16")
+            return TrainedPainter(options.model, self.device, options.precision)
         finder = self._damsm(options.finder) if options.finder else self.encoder
         images = self.captioned("train", options.size or NEAREST_SIZE)
         seen = self.real_features(images, self._image_features(finder))
@@ -171,7 +173,6 @@ class Evaluator:
             "text": "one caption a picture, drawn by the seed",
             **generator.about,
             "image size": images.size,
-            "precision": options.precision,
             "real pictures": "those of the same captions, cut to 1.5 times the bird's box, its centre, not flipped",
         }
         texts = pairs.captions

@@ -37,14 +37,14 @@ class Generator(Protocol):
 
 
 class TrainedPainter:
-    def __init__(self, folder: Path, device: "torch.device", bf16: bool) -> None:
+    def __init__(self, folder: Path, device: "torch.device", precision: str) -> None:
         from pipeline import load_painter
 
         self.painter = load_painter(folder).to(device)
-        self.painter.bf16 = bf16
+        self.painter.precision = precision
         self.size, self.checksum = self.painter.resolutions[-1], self.painter.checksum
         self.encoder = self.painter.training_info.get("encoder")
-        self.about = {"model": {"name": model_name(folder), "sha256": self.checksum}}
+        self.about = {"model": {"name": model_name(folder), "sha256": self.checksum}, "precision": precision}
 
     def known(self, text: str) -> list[str]:
         return self.painter.known(text)

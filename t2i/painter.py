@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from core.errors import UserError
 from core.fields import shown
 from core.model_folder import ModelFiles, load_model, load_weights, meta_device, save_model
+from core.precision import autocast
 from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.encoders.registry import encoder_of_kind
 from t2i.families.registry import build_config, family_of
@@ -46,7 +47,7 @@ class Painter(nn.Module):
     def __init__(self, generator: nn.Module, encoder: ConditionEncoder):
         super().__init__()
         self.generator, self.encoder = generator, encoder.without_images()
-        self.bf16 = False  # products in bfloat16: faster, and not the same to the last bit
+        self.precision = "fp32"  # of products, see core.precision; shorter ones are faster, and round
         self.checksum = "untrained"
         self.training_info: dict[str, Any] = {}
 
@@ -112,7 +113,7 @@ class Painter(nn.Module):
         if len(texts) != len(seeds):
             raise ValueError(f"{len(texts)} texts and {len(seeds)} seeds: as many of each were expected")
         text = self.encode(texts)
-        with torch.autocast(text.sentence.device.type, torch.bfloat16, enabled=self.bf16):
+        with autocast(text.sentence.device, self.precision):
             output = family_of(self.config).sample(self.generator, text, seeds)
         return Samples(output.images, output.attention, [self.known(t) for t in texts])
 

@@ -380,7 +380,9 @@ def test_a_metric_of_ones_own_is_one_file_and_one_line(measure, monkeypatch):
     monkeypatch.delitem(sys.modules, "examples.metric_sharpness", raising=False)
     example = importlib.import_module("examples.metric_sharpness")
     checkerboard = np.indices((6, 6)).sum(0) % 2 * 2.0 - 1  # of which every second difference is 8
-    assert example.laplacian_variance(np.stack([np.zeros((3, 6, 6)), np.stack([checkerboard] * 3)])).tolist() == [0, 64]
+    assert example.laplacian_variance(
+        np.stack([np.zeros((3, 6, 6)), np.stack([checkerboard] * 3)])
+    ).tolist() == [0, 64]
     found = measure("sharpness", "--samples", "6")
     assert found["value"] > 0 and found["real"] > 0 and found["protocol"]["samples"] == 6
     with pytest.raises(ValueError, match="already"):
@@ -559,6 +561,15 @@ def test_results_have_a_name_of_their_own(tmp_path, models, tiny_world):
         "--metric", "wer"
     )  # no part in it
     assert "cub" in name("--model", tmp_path / "x/cub/model")
+
+
+@pytest.mark.parametrize("has, precision", [({"avx512_bf16": True}, "bf16"), ({"avx2": True}, "fp32")])
+def test_a_result_says_in_which_precision_was_generated(has, precision, measure, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    found = measure("is", "--samples", "20")
+    assert found["protocol"]["precision"] == precision
+    (path,) = (tmp_path / "results").iterdir()
+    assert ("bf16" in path.name) == (precision == "bf16")  # no result in one overwrites that in the other
 
 
 def test_a_figure_is_printed_though_it_cannot_be_stored(measure, capsys, monkeypatch):

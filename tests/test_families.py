@@ -67,7 +67,7 @@ def test_a_family_trains_is_saved_and_paints(family, tiny_world, tmp_path, monke
     )
     folded = ready.paint(["a red bird", "a bird with black wings"], [1, 2])
     torch.testing.assert_close(folded.images[-1], painting.images[-1], rtol=0, atol=1e-4)
-    ready.bf16 = True
+    ready.precision = "bf16"
     rounded = ready.paint(["a red bird", "a bird with black wings"], [1, 2])
     assert 0 < (rounded.images[-1] - painting.images[-1]).abs().mean() < 0.05
 

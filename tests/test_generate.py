@@ -114,6 +114,21 @@ def test_the_same_command_writes_the_same_bytes(models: Path, tmp_path: Path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.parametrize("has, named, used", [({"amx_bf16": True}, "auto", "bf16"), ({"avx2": True}, "auto", "fp32"),
+                                              ({"avx2": True}, "fp16", "fp16")])  # fmt: skip
+def test_precision_is_what_the_processor_is_fast_at_or_what_is_named(has, named, used, models, tmp_path, monkeypatch,
+                                                                     capsys):  # fmt: skip
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    out = tmp_path / "birds.png"
+    words = ["--text", SENTENCE, "--seeds", "1", "--out", str(out), "--json", *options(models)]
+    generate.main([*words, "--precision", named])
+    assert Image.open(out).info["precision"] == used
+    assert json.loads(capsys.readouterr().out)["models"][0]["precision"] == used
+    exact = np.asarray(Image.open(out)).copy()
+    generate.main([*words, "--precision", "fp32"])
+    assert np.array_equal(exact, np.asarray(Image.open(out))) == (used == "fp32")
+
+
 def test_a_clip_becomes_pictures_on_request_with_all_beside_it(
     models: Path, clip: Path, tmp_path: Path, hears, capsys: pytest.CaptureFixture
 ):

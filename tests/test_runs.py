@@ -204,6 +204,13 @@ def test_precision_is_that_of_the_first_start(tmp_path, monkeypatch):
         begin(tmp_path, precision="fp32")
 
 
+def test_a_gpu_without_bfloat16_trains_in_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    config = Training(RunConfig(root=str(tmp_path), name="x", threads=1))
+    Run(config, config.run, torch.device("cuda"))
+    assert config.run.precision == "fp32"
+
+
 def test_more_steps_go_on_at_the_last_rate(tmp_path, capsys):
     run = begin(tmp_path)
     train(run)

@@ -92,7 +92,7 @@ class Run:
         old = self._read_config()
         if settings.precision == "auto":
             settings.precision = old.get("run", {}).get("precision", "auto") if old else "auto"
-        settings.precision = resolve_precision(device, settings.precision)
+        settings.precision = resolve_precision(device, settings.precision, training=True)
         self.horizon = settings.steps  # for the schedules
         self._config = as_dict(config)
         if old is not None:
