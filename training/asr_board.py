@@ -58,4 +58,5 @@ def decoder_attention(recognizer: Recognizer, clip: np.ndarray, text: str) -> tu
     prompt = torch.tensor([[EDGE, *tokens]], device=recognizer.device)
     # position l, which has seen the tokens before l, decides on token l; the last decides on the end
     weights = recognizer.model.decoder.attention(prompt, memory, is_pad)[0, :-1]
-    return [recognizer.tokenizer.pieces[token] for token in tokens], weights
+    symbols = recognizer.tokenizer.as_json()  # the text of each token, by its number
+    return [symbols[token] for token in tokens], weights
