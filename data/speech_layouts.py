@@ -1,4 +1,8 @@
-"""Which clips a split has, in the layouts of LJSpeech and LibriSpeech: ids, transcripts, speakers and files."""
+"""Which clips a split has, in the layouts of LJSpeech and LibriSpeech: ids, transcripts, speakers and files.
+
+Beside LJSpeech's metadata.csv there may be who speaks: speakers.csv, "id|speaker" a line, or readers.tsv with the
+columns id, gender, age and accent, as volunteers stated them.
+"""
 
 import os
 import re
@@ -82,7 +86,26 @@ def _ljspeech(root: Path, split: str, split_by: str) -> list[Clip]:
         raise UserError(
             f'{root}/splits/{split}.txt names "{unknown[0]}", which metadata.csv does not list; mend one'
         )
-    return [Clip(id, texts[id], _speaker(id), audio.get(id)) for id in ids]
+    speakers = _read_speakers(root)
+    return [Clip(id, texts[id], speakers.get(id, _speaker(id)), audio.get(id)) for id in ids]
+
+
+def _read_speakers(root: Path) -> dict[str, str]:
+    """Id -> speaker, of the clips that a list of the set names. Readers who are known by gender, age and accent alone
+    are told apart by these; a clip of a reader who stated nothing is taken as one of another reader."""
+    if (root / "speakers.csv").is_file():
+        rows = [line.split("|") for _, line in _lines(root / "speakers.csv")]
+        return {_plain_id(row[0]): row[1].strip() for row in rows if len(row) == 2 and row[1].strip()}
+    if not (root / "readers.tsv").is_file():
+        return {}
+    header, *rows = (
+        [field.strip() for field in line.split("\t")] for _, line in _lines(root / "readers.tsv")
+    )
+    if header[:4] != ["id", "gender", "age", "accent"]:
+        raise UserError(
+            f"{root / 'readers.tsv'} has no columns id, gender, age, accent; restore or remove it"
+        )
+    return {row[0]: " ".join(filter(None, row[1:4])) or row[0] for row in rows}
 
 
 def read_metadata(root: Path) -> dict[str, str]:

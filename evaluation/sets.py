@@ -1,6 +1,5 @@
 """Where the data sets of a measure lie, and how they are opened."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from data.captioned_images import CaptionedImages
-    from data.speech import SpeechSet
 
 LONGEST = 60.0  # seconds of a clip that is heard
 BIRD_SPLITS = ("train", "validation", "test")
@@ -139,12 +137,11 @@ def clips_to_hear(options: Options, split: str) -> Clips:
     ids = listed or speech.ids  # a set that is not all spoken yet is drawn from as if it were
     at = {clip: i for i, clip in enumerate(speech.ids)}
     chosen = [at[ids[i]] for i in chosen_of(len(ids)) if ids[i] in at]
-    speakers = speakers_of(root, speech)
     counts = {
         "clips": len(chosen),
         "of": len(ids),
         "seconds": round(float(sum(speech.lengths[i] for i in chosen)) / 16_000, 1),
-        "voices": len({speakers[i] for i in chosen}),
+        "voices": len({speech.speakers[i] for i in chosen}),
         "without audio": 0 if listed else speech.missing,
         "too long": speech.too_long,
         "damaged": len(speech.damaged),
@@ -152,19 +149,9 @@ def clips_to_hear(options: Options, split: str) -> Clips:
     return Clips(
         [speech.samples(i) for i in chosen],
         [speech.texts[i] for i in chosen],
-        [speakers[i] for i in chosen],
+        [speech.speakers[i] for i in chosen],
         counts,
     )
-
-
-def speakers_of(root: Path, speech: "SpeechSet") -> list[str]:
-    """Who speaks every clip: as speakers.csv (id|voice) says, where the set has one, else as the layout does."""
-    path = root / "speakers.csv"
-    if not path.is_file():
-        return speech.speakers
-    with open(path, newline="", encoding="utf-8", errors="replace") as file:
-        told = {row[0]: row[1] for row in csv.reader(file, delimiter="|") if len(row) == 2}
-    return [told.get(clip, speaker) for clip, speaker in zip(speech.ids, speech.speakers, strict=True)]
 
 
 def speech_name(options: Options) -> str:
