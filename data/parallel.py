@@ -16,14 +16,19 @@ from core.errors import UserError
 
 
 def in_parallel(
-    function: Callable[[Any], Any], tasks: Sequence[Any], what: str, sizes: Sequence[int], unit: str
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    what: str,
+    sizes: Sequence[int],
+    unit: str,
+    workers: int | None = None,
 ) -> list[Any]:
-    """function(task) for every task, in order, on all cores, with a progress bar that counts `sizes`.
+    """function(task) for every task, in order, on all cores or `workers`, with a progress bar that counts `sizes`.
 
     Raises UserError where a worker was killed from outside, as the kernel does when memory runs out.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, min(cores, len(tasks)))
+    workers = max(1, min(workers or cores, len(tasks)))
     # the workers use no torch, so forking a program that has loaded it is safe and saves loading it again
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
