@@ -16,6 +16,11 @@ def subsampled(frames: int | Tensor) -> int | Tensor:
     return (frames + SUBSAMPLING - 1) // SUBSAMPLING
 
 
+def subsampling_convolutions(inputs: int, width: int) -> tuple[nn.Conv1d, nn.Conv1d]:
+    """The two of `subsample`."""
+    return nn.Conv1d(inputs, width, 3, stride=2, padding=1), nn.Conv1d(width, width, 3, stride=2, padding=1)
+
+
 def subsample(first: nn.Conv1d, second: nn.Conv1d, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
     """Two convolutions of stride 2: features (B, T, 80), is_pad (B, T) -> (B, T', E), is_pad (B, T').
 

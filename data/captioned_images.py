@@ -16,7 +16,7 @@ import torch
 from core.errors import UserError, suggest
 from data.layouts import find_layout
 from data.listing import Entry, Layout, Listing
-from data.packed import DamagedItems, Packed, damage_line, fingerprint, open_or_pack
+from data.packed import Packed, fingerprint, open_or_pack, open_sound_items
 from data.pictures import VERSION, read_picture, short_side
 
 MOST_SIZE = 2048  # pixels of a side; the largest generators of the field make 1024
@@ -125,20 +125,16 @@ def load_images(
     entries = _with_known_letters(listing.entries, root, split)
     problems = {entry.name: reason for entry in entries if (reason := _problem(entry, listing))}
     sound = [entry for entry in entries if entry.name not in problems]
-    pictures = None
-    try:
-        pictures = _packed(sound, cache / f"{split}-{size}", size, split, on_damaged == "skip")
-        broken = pictures.damaged
-    except DamagedItems as error:
-        broken = error.reasons
-    problems |= {sound[item].name: reason for item, reason in broken.items()}
-    problems = {entry.name: problems[entry.name] for entry in entries if entry.name in problems}
-    if problems:
-        line = damage_line(root, problems, len(entries), f"{split} pictures")
-        if on_damaged != "skip" or pictures is None:
-            raise UserError(f"{line}; restore them, or leave them out with {advice}")
-        log.warning("%s; they are left out", line)
-    if pictures is None or not len(pictures):
+    skip = on_damaged == "skip"
+    pictures, problems = open_sound_items(
+        lambda: _packed(sound, cache / f"{split}-{size}", size, split, skip),
+        [entry.name for entry in sound],
+        problems,
+        [entry.name for entry in entries],
+        f"{split} pictures in {root}",
+        "" if skip else advice,
+    )
+    if not len(pictures):
         raise UserError(f"no usable picture is left in the {split} split of {root}; restore the set")
     kept = [sound[item] for item in pictures.kept]
     ids = [entry.class_id for entry in kept] if listing.has_classes else range(len(kept))

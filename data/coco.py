@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError, suggest
-from data.listing import Entry, Layout, Listing, PictureFile, find_pictures, without_suffix
+from data.files import File
+from data.listing import Entry, Layout, Listing, find_pictures, without_suffix
 from data.text_files import check_name, read_text
 
 
@@ -110,7 +111,7 @@ def read_annotations(path: Path) -> tuple[dict[Any, str], dict[Any, list[str]]]:
     return names, captions
 
 
-def _find_files(root: Path, split: str, names: list[str]) -> dict[str, PictureFile]:
+def _find_files(root: Path, split: str, names: list[str]) -> dict[str, File]:
     for folder in (root / split, root / "images" / split, root / "images", root):
         if found := find_pictures(folder, names).keys() & set(names):
             files = find_pictures(folder, names)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.errors import UserError
-from data.listing import Box, Entry, Layout, Listing, PictureFile, find_pictures, without_suffix
+from data.files import File
+from data.listing import Box, Entry, Layout, Listing, find_pictures, without_suffix
 from data.pickles import load_pickle
 from data.text_files import check_name, read_lines, read_text
 
@@ -246,7 +247,7 @@ def _shown(line: str) -> str:
     return f'"{line[:60]}"' if line.isprintable() else ascii(line[:60])
 
 
-def _find_files(images: Path, names: Sequence[str]) -> dict[str, PictureFile]:
+def _find_files(images: Path, names: Sequence[str]) -> dict[str, File]:
     found = find_pictures(images, names)
     if len(found) == 0 and any(
         "/" in name for name in names

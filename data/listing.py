@@ -5,22 +5,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from data.files import File, find_files
+
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 SUFFIXES = (".jpg", ".jpeg", ".png")  # in order of preference
-
-
-class PictureFile(NamedTuple):
-    path: Path
-    bytes: int
-    changed: int  # time of the last change, nanoseconds
 
 
 class Entry(NamedTuple):
     """One picture as its set lists it, whether it is there or not."""
 
     name: str  # unique in the set
-    file: PictureFile | None  # None where it is missing
+    file: File | None  # None where it is missing
     captions: list[str]  # any number
     box: Box | None = None
     class_id: int | None = None
@@ -43,24 +39,13 @@ class Layout(NamedTuple):
     read: Callable[[Path, str], Listing]
 
 
-def find_pictures(folder: Path, names: Iterable[str]) -> dict[str, PictureFile]:
+def find_pictures(folder: Path, names: Iterable[str]) -> dict[str, File]:
     """The pictures that exist by their names ("class/name" or "name", without a suffix), from one listing a folder."""
-    found: dict[str, PictureFile] = {}
-    rank = {suffix: i for i, suffix in enumerate(SUFFIXES)}
-    for inside in sorted({os.path.dirname(name) for name in names}):
-        usable = []
-        try:
-            for entry in os.scandir(folder / inside):
-                stem, suffix = os.path.splitext(entry.name)
-                if suffix.lower() in rank and entry.is_file():
-                    status = entry.stat()
-                    file = PictureFile(Path(entry.path), status.st_size, status.st_mtime_ns)
-                    usable.append((rank[suffix.lower()], entry.name, stem, file))
-        except OSError:
-            continue  # a folder that is not there: each of its pictures is reported
-        for _, _, stem, file in sorted(usable, key=lambda one: one[:2], reverse=True):
-            found[f"{inside}/{stem}" if inside else stem] = file
-    return found
+    return {
+        f"{inside}/{stem}" if inside else stem: file
+        for inside in sorted({os.path.dirname(name) for name in names})
+        for stem, file in find_files(folder / inside, SUFFIXES).items()
+    }
 
 
 def without_suffix(name: str) -> str:

@@ -9,11 +9,12 @@ import contextlib
 import glob
 import hashlib
 import json
+import logging
 import os
 import shutil
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ except ImportError:  # not on Windows: two processes may then pack the same set 
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 2
+
+log = logging.getLogger(__name__)
 
 
 class DamagedItem(Exception):
@@ -252,8 +255,41 @@ def _in_order(decode: Callable[[int], Any], count: int) -> Iterator[Any]:
         pool.shutdown(cancel_futures=True)
 
 
-def damage_line(root: Path, problems: dict[str, str], total: int, what: str) -> str:
-    """One line on damaged items: how many, the first few by name with the reason, and what to do."""
+def open_sound_items(
+    open_cache: Callable[[], Packed],
+    names: Sequence[str],
+    problems: dict[str, str],
+    listed: Sequence[str],
+    what: str,
+    advice: str,
+) -> tuple[Packed, dict[str, str]]:
+    """The cache of the items that are sound, and why others are left out: name -> reason, in the order of `listed`.
+
+    open_cache: `open_or_pack` of the items called `names`, with `keep_going` where there is no advice; problems: of
+    those listed items that are not among them; what: "train pictures in <root>". Damaged items are named in a UserError
+    with the `advice` how to leave them out, or where that is empty in a warning.
+    """
+
+    def in_order(broken: dict[int, str]) -> dict[str, str]:
+        of_all = problems | {names[item]: reason for item, reason in broken.items()}
+        return {name: of_all[name] for name in listed if name in of_all}
+
+    try:
+        packed = open_cache()
+        found = in_order(packed.damaged)
+    except DamagedItems as error:
+        found = in_order(error.reasons)
+    if not found:
+        return packed, found
+    line = _damage_line(found, len(listed), what)
+    if advice:
+        raise UserError(f"{line}; restore them, or leave them out with {advice}")
+    log.warning("%s; they are left out", line)
+    return packed, found
+
+
+def _damage_line(problems: dict[str, str], total: int, what: str) -> str:
+    """One line on damaged items: how many, and the first few by name with the reason."""
     first = "; ".join(f"{name}: {reason}" for name, reason in list(problems.items())[:3])
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return f"{len(problems)} of {total} {what} in {root} are damaged or missing ({first}{more})"
+    return f"{len(problems)} of {total} {what} are damaged or missing ({first}{more})"

@@ -20,8 +20,9 @@ import numpy as np
 
 from asr.audio import UnreadableSound, mix, read_recording, resample
 from core.errors import UserError
-from data.packed import DamagedItem, DamagedItems, Packed, damage_line, fingerprint, open_or_pack
-from data.speech_layouts import AudioFile, Clip, chapter_split, list_clips, no_audio_line
+from data.files import File
+from data.packed import DamagedItem, Packed, fingerprint, open_or_pack, open_sound_items
+from data.speech_layouts import Clip, chapter_split, list_clips, no_audio_line
 
 __all__ = ["SpeechSet", "chapter_split", "load_speech"]
 
@@ -85,7 +86,7 @@ def load_speech(
     layout, listed = list_clips(root, split, layout, split_by)  # type: ignore[assignment]
     problems: dict[str, str] = {}
     clips_with_sound: list[Clip] = []
-    files: list[AudioFile] = []
+    files: list[File] = []
     missing = 0
     for clip in listed:
         if clip.audio is None and layout == "ljspeech":
@@ -100,9 +101,9 @@ def load_speech(
     if missing == len(listed):
         raise UserError(no_audio_line(root, split, len(listed), split_by))
 
-    clips = None
-    try:
-        clips = open_or_pack(
+    skip = on_damaged == "skip"
+    clips, problems = open_sound_items(
+        lambda: open_or_pack(
             cache_stem(root, cache, split, split_by),
             fingerprint("speech", layout, VERSION, max_seconds, [mark_of(root, file) for file in files]),
             len(files),
@@ -110,19 +111,15 @@ def load_speech(
             "int16",
             f"packing {split} speech",
             "clip",
-            keep_going=on_damaged == "skip",
-        )
-        broken = clips.damaged
-    except DamagedItems as error:
-        broken = error.reasons
-    problems |= {clips_with_sound[item].id: reason for item, reason in broken.items()}
-    problems = {clip.id: problems[clip.id] for clip in listed if clip.id in problems}
-    if problems:
-        line = damage_line(root, problems, len(listed), f"{split} clips")
-        if on_damaged != "skip" or clips is None:
-            raise UserError(f"{line}; restore them, or leave them out with {advice}")
-        log.warning("%s; they are left out", line)
-    if clips is None or not len(clips):
+            keep_going=skip,
+        ),
+        [clip.id for clip in clips_with_sound],
+        problems,
+        [clip.id for clip in listed],
+        f"{split} clips in {root}",
+        "" if skip else advice,
+    )
+    if not len(clips):
         raise UserError(f"no usable clip of at most {max_seconds:g} s is left in the {split} split of {root}")
     if missing:
         log.warning(
@@ -154,7 +151,7 @@ def cache_stem(root: Path, cache: Path, split: str, split_by: str) -> Path:
     return cache / f"{root.resolve().name}-{place}-{split}{'-chapters' if split_by == 'chapters' else ''}"
 
 
-def mark_of(root: Path, file: AudioFile) -> list[str | int]:
+def mark_of(root: Path, file: File) -> list[str | int]:
     """Which version of which file this is: its path in the set, size, time of the last change, and a checksum of some
     of its bytes, since a copy may keep the time and a new recording the length."""
     digest = hashlib.sha256()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from core.errors import UserError, printable, suggest
+from data.files import File, find_files
 from data.text_files import read_lines
 
 # in order of preference
@@ -17,17 +18,11 @@ SUFFIXES = (".wav", ".flac", ".opus", ".ogg", ".mp3", ".oga", ".aiff", ".aif", "
             ".m4a", ".mp4", ".aac", ".webm")  # fmt: skip
 
 
-class AudioFile(NamedTuple):
-    path: Path
-    bytes: int
-    changed: int  # nanoseconds: the time of its last change
-
-
 class Clip(NamedTuple):
     id: str
     text: str
     speaker: str
-    audio: AudioFile | None  # None where there is none
+    audio: File | None  # None where there is none
 
 
 def list_clips(root: Path, split: str, layout: str, split_by: str) -> tuple[str, list[Clip]]:
@@ -75,7 +70,7 @@ def detect_layout(root: Path) -> Literal["ljspeech", "librispeech"]:
 
 def _ljspeech(root: Path, split: str, split_by: str) -> list[Clip]:
     texts = read_metadata(root)
-    audio = find_audio(root / "wavs")
+    audio = find_files(root / "wavs", SUFFIXES)
     if not audio.keys() & texts.keys():
         raise UserError(
             f"no audio in {root / 'wavs'} for the {len(texts)} lines of metadata.csv; expected wavs/<id>.wav"
@@ -135,9 +130,7 @@ def _plain_id(name: str) -> str:
     return stem if suffix.lower() in SUFFIXES else name
 
 
-def _split_ids(
-    root: Path, split: str, split_by: str, ids: list[str], audio: dict[str, AudioFile]
-) -> list[str]:
+def _split_ids(root: Path, split: str, split_by: str, ids: list[str], audio: dict[str, File]) -> list[str]:
     files = sorted(path.stem for path in (root / "splits").glob("*.txt"))
     if split_by not in ("auto", "files", "chapters"):
         raise UserError(f'no way to split "{split_by}": it is auto, files or chapters')
@@ -211,7 +204,7 @@ def _librispeech(root: Path, split: str) -> list[Clip]:
         raise UserError(f'no split "{split}" in {root}{suggest(split, subsets)}: it holds {names}')
     clips: dict[str, Clip] = {}
     for listing in sorted((root / split).glob("*/*/*.trans.txt")):
-        audio = find_audio(listing.parent)
+        audio = find_files(listing.parent, SUFFIXES)
         for number, line in _lines(listing):
             id, _, text = line.strip().partition(" ")
             if id in clips:
@@ -220,23 +213,3 @@ def _librispeech(root: Path, split: str) -> list[Clip]:
     if not any(clip.audio for clip in clips.values()):
         raise UserError(no_audio_line(root, split, len(clips), "chapters"))
     return list(clips.values())
-
-
-# --- audio ---
-
-
-def find_audio(folder: Path) -> dict[str, AudioFile]:
-    """Id -> the recording in a folder, none where it is not there. Folders and broken links are no recordings."""
-    rank = {suffix: i for i, suffix in enumerate(SUFFIXES)}
-    usable = []
-    try:
-        for entry in os.scandir(folder):
-            stem, suffix = os.path.splitext(entry.name)
-            if suffix.lower() in rank and entry.is_file():
-                status = entry.stat()
-                file = AudioFile(Path(entry.path), status.st_size, status.st_mtime_ns)
-                usable.append((rank[suffix.lower()], entry.name, stem, file))
-    except OSError:
-        return {}
-    # the preferred format comes last and stays
-    return {stem: file for _, _, stem, file in sorted(usable, key=lambda one: one[:2], reverse=True)}

@@ -21,14 +21,6 @@ class ErrorRate(NamedTuple):
     edits: int
     length: int  # words or characters (spaces included) in the references
 
-    @property
-    def low(self) -> float:
-        return self.interval.low
-
-    @property
-    def high(self) -> float:
-        return self.interval.high
-
 
 def normalise(text: str) -> str:
     """Text as it is compared; the rule is named by NORMALISATION."""

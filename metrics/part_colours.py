@@ -16,14 +16,6 @@ class PartColours(NamedTuple):
     shuffled: float  # expected where every picture is read against another picture's caption
     named: int
 
-    @property
-    def low(self) -> float:
-        return self.interval.low
-
-    @property
-    def high(self) -> float:
-        return self.interval.high
-
 
 def part_colour_accuracy(
     predicted: np.ndarray,

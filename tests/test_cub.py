@@ -222,9 +222,7 @@ def test_damage_is_collected_over_the_whole_set(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         birds = load_images(root, "train", 16, tmp_path / "cache", on_damaged="skip")
     assert birds.names == names[5:] and list(birds.damaged) == names[:5]
-    assert (
-        len([r for r in caplog.records if r.name == "data.captioned_images"]) == 1 and "5 of 8" in caplog.text
-    )
+    assert len([r for r in caplog.records if r.name == "data.packed"]) == 1 and "5 of 8" in caplog.text
     again = load_images(root, "train", 16, tmp_path / "cache", on_damaged="skip")
     assert again.names == names[5:] and again.damaged == birds.damaged
     assert torch.equal(again.batch([0, 1, 2], None), birds.batch([0, 1, 2], None))

@@ -178,7 +178,7 @@ def test_part_colours_by_hand():
     assert found.parts == {"head": (1.0, 2), "wings": (0.5, 2)}
     # head red 2/3 and grey 1/3; wings blue 1/3, twice
     assert found.shuffled == pytest.approx((2 / 3 + 1 / 3 + 2 / 3) / 4)
-    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert 0 <= found.interval.low <= found.value <= found.interval.high <= 1
 
 
 @pytest.mark.parametrize("named", [[{}], [{"head": "teal"}], [{"tail": "red"}]])
@@ -194,7 +194,7 @@ def test_error_rates_by_hand():
     said, heard = ["the cat sat", "a bird"], ["the cat", "a bird sang"]
     words = word_error_rate(said, heard)
     assert (words.edits, words.length, words.value) == (2, 5, 2 / 5)
-    assert words.low <= words.value <= words.high
+    assert words.interval.low <= words.value <= words.interval.high
     characters = character_error_rate(["abc de"], ["abd de"])
     assert (characters.edits, characters.length) == (1, 6)
 

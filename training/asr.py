@@ -264,7 +264,8 @@ def evaluate(recognizer: Recognizer, speech: SpeechSet, beam: int, limit: int) -
         cer = character_error_rate(speech.texts[:count], heard)
     except ValueError as error:
         raise UserError("the transcripts to compare with hold no words; check the set's metadata") from error
-    return {"wer": wer.value, "wer_low": wer.low, "wer_high": wer.high, "cer": cer.value, "clips": count}
+    low, high, _ = wer.interval
+    return {"wer": wer.value, "wer_low": low, "wer_high": high, "cer": cer.value, "clips": count}
 
 
 def card(training: dict[str, Any], parameters: int) -> str:

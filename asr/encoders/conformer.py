@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from asr.encoders.base import ModelConfig
 from asr.features import N_MELS
-from asr.layers import SUBSAMPLING, subsample
+from asr.layers import SUBSAMPLING, subsample, subsampling_convolutions
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
@@ -122,8 +122,7 @@ class ConformerEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.first = nn.Conv1d(N_MELS, config.width, 3, stride=2, padding=1)
-        self.second = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
+        self.first, self.second = subsampling_convolutions(N_MELS, config.width)
         self.to_width = nn.Linear(config.width, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.encoder_layers))

@@ -17,6 +17,7 @@ from asr.layers import (
     SelfAttention,
     rotation,
     subsample,
+    subsampling_convolutions,
 )
 
 
@@ -47,8 +48,7 @@ class TransformerEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.first = nn.Conv1d(N_MELS, config.width, 3, stride=2, padding=1)
-        self.second = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
+        self.first, self.second = subsampling_convolutions(N_MELS, config.width)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.width)
         self.head_size = config.width // config.heads
