@@ -98,6 +98,18 @@ def test_a_dry_run_prints_every_key_and_stops(capsys, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())  # Hydra makes no folders of its own
 
 
+@pytest.mark.parametrize("words", ["train_gan.py --dry-run", "evaluate.py --help", "generate.py --help"])
+def test_a_question_is_answered_without_loading_what_takes_seconds(words, root):
+    script, question = words.split()
+    asked = subprocess.run([sys.executable, "-X", "importtime", str(root / script), question], capture_output=True,
+                           text=True)  # fmt: skip
+    assert asked.returncode == 0 and asked.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in asked.stderr.splitlines()}
+    assert "core.errors" in loaded
+    heavy = ("torch._C", "numpy._core", "scipy.linalg", "PIL.Image", "matplotlib.figure", "sklearn.base")
+    assert not [name for name in loaded if name.startswith(heavy)]
+
+
 @pytest.mark.parametrize(
     "override, answer",
     [
