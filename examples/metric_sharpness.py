@@ -32,7 +32,9 @@ def measure(evaluator: Evaluator) -> Result:
         ("real", evaluator.real_images(pairs)),
     ):
         values = np.concatenate([laplacian_variance(batch.cpu().double().numpy()) for batch in batches])
-        rows.append(Row(name, float(values.mean()), {"std": float(values.std()), "of": f"{len(values)} images"}))
+        rows.append(
+            Row(name, float(values.mean()), {"std": float(values.std()), "of": f"{len(values)} images"})
+        )
     return Result(rows[:1], rows[1], pairs.protocol)
 
 

@@ -1,4 +1,4 @@
-"""The encoders by name: the one line that makes a file of this folder known to everything else."""
+"""The encoders by name. A new one is a file of this folder and one line here, or `register` from outside."""
 
 from pathlib import Path
 
@@ -14,6 +14,13 @@ ENCODERS: dict[str, type[ConditionEncoder]] = {
     "char_cnn_rnn": CharEncoder,
     "precomputed": PrecomputedSentences,
 }
+
+
+def register(name: str, encoder: type[ConditionEncoder]) -> None:
+    """Make an encoder known to the trainers, and to whoever loads a model of its kind. Raises ValueError where the name
+    is taken by another."""
+    if ENCODERS.setdefault(name, encoder) is not encoder:
+        raise ValueError(f'an encoder "{name}" is registered already: {ENCODERS[name]}')
 
 
 def trainable_encoders() -> dict[str, type[ConditionEncoder]]:
