@@ -1,14 +1,25 @@
 """What every test shares: one thread a worker, the root on the path, and the real data sets where they lie."""
 
 import os
+import signal
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
-import torch
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the root scripts are imported as modules
+
+if sys.dont_write_bytecode:
+    # Compiling torch takes ten seconds of every process that a test starts: once is enough, in a place of our own.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(ROOT / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(1)  # pytest-xdist runs one worker a core; more threads would only fight for them
 # the scripts set their own number of threads when their main() is called in a test
@@ -20,6 +31,35 @@ def one_thread():
     """A test that called a script's main() leaves no other number of threads behind."""
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def killed_after() -> Callable[[int, Callable[[], None]], None]:
+    """killed_after(steps, training): call it in a fork of this process, which kill -9 ends once it logged the steps."""
+
+    def start(steps: int, training: Callable[[], None]) -> None:
+        from training.run import Run
+
+        log = Run.log
+
+        def log_and_die(self: Run, step: int, **values: Any) -> None:
+            log(self, step, **values)
+            if step + 1 == steps:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        child = os.fork()
+        if child == 0:
+            signal.alarm(300)  # nobody waits for ever
+            Run.log = log_and_die  # type: ignore[method-assign]
+            try:
+                training()
+            except BaseException:
+                traceback.print_exc()
+            os._exit(1)
+        status = os.waitpid(child, 0)[1]
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, status
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,9 @@
 
 import importlib
 import json
-import os
 import re
-import signal
-import subprocess
+import runpy
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +15,7 @@ from core.files import read_json
 from training.config import load_config
 from training.schedule import linear_end
 
-STEPS, SAVED = 12, 4
+STEPS, SAVED = 6, 2
 SCHEMAS = {
     "train_classifier": "TrainClassifier", "train_encoder": "TrainEncoder", "train_gan": "TrainGan",
     "train_asr": "TrainAsr",
@@ -43,7 +40,8 @@ TRAININGS = {
 }  # fmt: skip
 
 
-def command(root: Path, script: str, world: Path, runs: Path, name: str) -> list[str]:
+def words_of(script: str, world: Path, runs: Path, name: str) -> list[str]:
+    """What is typed after the script's name for the run `name`."""
     data = "spoken_captions" if script == "train_asr" else "painted_birds"
     more = [f"encoder={world / 'damsm'}"] if script.startswith("train_gan") else []
     if script.endswith("projected"):
@@ -51,28 +49,16 @@ def command(root: Path, script: str, world: Path, runs: Path, name: str) -> list
         if not (runs / "squeezenet1_1.pth").exists():
             torch.save(squeezenet1_1(weights=None).state_dict(), runs / "squeezenet1_1.pth")
     return [
-        sys.executable, str(root / f"{script.split()[0]}.py"), *TRAININGS[script], *more,
-        f"data.root={world / data}", f"data.cache={world / data / 'cache'}",
+        *TRAININGS[script], *more, f"data.root={world / data}", f"data.cache={world / data / 'cache'}",
         f"run.root={runs}", f"run.name={name}", f"run.steps={STEPS}", f"run.save_every={SAVED}",
         "run.log_every=1", "run.sample_every=0", "run.threads=1",
     ]  # fmt: skip
 
 
-def kill_after_a_checkpoint(words: list[str], run: Path) -> None:
-    """Start a training and kill -9 it once it is past its first checkpoint and not yet at its end."""
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        metrics = run / "metrics.jsonl"
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            if (run / "checkpoint.pt").exists() and metrics.read_text().count("\n") > SAVED:
-                break
-            time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
-        error = process.communicate()[1]
-    assert (run / "checkpoint.pt").exists(), error
-    assert torch.load(run / "checkpoint.pt", weights_only=True)["step"] < STEPS, (
-        "it ended before it could be killed"
-    )
+def train(script: str, words: list[str]) -> None:
+    script = script.split()[0]
+    module = importlib.import_module(script.replace("train_", "training."))
+    module.train(load_config(script, getattr(module, SCHEMAS[script]), words))
 
 
 def losses(run: Path) -> list[dict]:
@@ -96,16 +82,16 @@ def assert_equal(a: object, b: object, at: str = "") -> None:
 
 @pytest.mark.parametrize("script", TRAININGS)
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
-    script: str, root: Path, tiny_world: Path, tmp_path: Path
+    script: str, tiny_world: Path, tmp_path: Path, killed_after
 ):
-    def run(name: str) -> None:  # in this process, which saves its start: what is killed has one of its own
-        words = command(root, script, tiny_world, tmp_path, name)[2:]
-        module = importlib.import_module(script.split()[0].replace("train_", "training."))
-        schema = getattr(module, SCHEMAS[script.split()[0]])
-        module.train(load_config(script.split()[0], schema, words))
+    def run(name: str) -> None:
+        train(script, words_of(script, tiny_world, tmp_path, name))
 
     run("whole")
-    kill_after_a_checkpoint(command(root, script, tiny_world, tmp_path, "killed"), tmp_path / "killed")
+    killed_after(SAVED + 2, lambda: run("killed"))
+    killed = tmp_path / "killed"
+    assert torch.load(killed / "checkpoint.pt", weights_only=True)["step"] == SAVED
+    assert len(losses(killed)) == SAVED + 2 and not (killed / "model").exists()
     run("killed")
 
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
@@ -118,30 +104,42 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     assert models[0] == models[1]
 
 
-def test_another_configuration_is_refused(root: Path, tiny_world: Path, tmp_path: Path):
-    words = command(root, "train_classifier", tiny_world, tmp_path, "run")
-    assert subprocess.run(words, capture_output=True).returncode == 0
-    again = subprocess.run([*words, "width=8"], capture_output=True, text=True)
-    assert again.returncode == 2
-    assert again.stderr.startswith("error: ") and "width (4 then, 8 now)" in again.stderr
+def type_command(monkeypatch: pytest.MonkeyPatch, root: Path, words: list[str]) -> int:
+    """Run train_classifier.py as python would, in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["train_classifier.py", *words])
+    monkeypatch.setattr("core.interrupts.catch_signals", lambda: None)  # they are pytest's
+    try:
+        runpy.run_path(str(root / "train_classifier.py"), run_name="__main__")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_another_configuration_is_refused(root: Path, tiny_world: Path, tmp_path: Path, monkeypatch, capsys):
+    words = words_of("train_classifier", tiny_world, tmp_path, "run")
+    assert type_command(monkeypatch, root, words) == 0
+    capsys.readouterr()
+    assert type_command(monkeypatch, root, [*words, "width=8"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "width (4 then, 8 now)" in error and error.count("\n") == 1
     path = tmp_path / "run" / "config.yaml"  # as an older code left it, which did not know this key
     path.write_text(re.sub(r"^lr: .*\n", "", path.read_text(), flags=re.MULTILINE))
-    again = subprocess.run([*words, "lr=0.5"], capture_output=True, text=True)
-    assert again.returncode == 2 and "lr (" in again.stderr
-    complete = subprocess.run(words, capture_output=True, text=True)
-    assert complete.returncode == 0 and "is complete (12 steps)" in complete.stdout
+    assert type_command(monkeypatch, root, [*words, "lr=0.5"]) == 2
+    assert "lr (" in capsys.readouterr().err
+    assert type_command(monkeypatch, root, words) == 0
+    assert f"is complete ({STEPS} steps)" in capsys.readouterr().out
 
 
 def test_a_run_given_more_steps_is_complete_once_its_model_is_of_these(
-    root: Path, tiny_world: Path, tmp_path: Path
+    tiny_world: Path, tmp_path: Path, capsys
 ):
-    words = command(root, "train_classifier", tiny_world, tmp_path, "run")
-    subprocess.run(words, check=True, capture_output=True)
+    words = words_of("train_classifier", tiny_world, tmp_path, "run")
+    train("train_classifier", words)
     path = tmp_path / "run" / "model" / "config.json"
     of_fewer = path.read_text().replace(f'"steps": {STEPS}', f'"steps": {STEPS - 1}')
     path.write_text(of_fewer)  # as the run would be left by a kill between its checkpoint and its model
-    again = subprocess.run(words, capture_output=True, text=True)
-    assert again.returncode == 0 and "is complete" not in again.stdout
+    train("train_classifier", words)
+    assert "is complete" not in capsys.readouterr().out
     assert read_json(path)["training"]["steps"] == STEPS
 
 
