@@ -1,5 +1,6 @@
 """Augmentation of training sounds: speed, noise, reverberation, masks; all drawn from the generator handed in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,12 +81,14 @@ def reverberate(samples: np.ndarray, rng: np.random.Generator, decay: float) -> 
     return mixed[: len(samples)].astype(np.float32)
 
 
-def mask_features(features: Tensor, is_pad: Tensor, rng: np.random.Generator, config: Augmentation) -> Tensor:
-    """SpecAugment: set stripes of features (B, T, 80) to their mean, which is 0; is_pad (B, T)."""
+def mask_features(
+    features: Tensor, is_pad: Tensor, rngs: Sequence[np.random.Generator], config: Augmentation
+) -> Tensor:
+    """SpecAugment: set stripes of features (B, T, 80) to their mean, which is 0; is_pad (B, T), a generator a clip."""
     T = features.shape[1]
     frames = (~is_pad).sum(dim=1).tolist()
     hidden = np.zeros((len(frames), T, N_MELS), dtype=bool)
-    for clip, count in zip(hidden, frames, strict=True):
+    for clip, count, rng in zip(hidden, frames, rngs, strict=True):
         for _ in range(config.mel_masks):
             width = rng.integers(config.mel_width + 1)
             start = rng.integers(N_MELS - width + 1)

@@ -4,33 +4,46 @@ Positions are rotary (Su et al. 2021): a clip longer than those of the training 
 is masked before every convolution and in every attention, so that it never changes a result.
 """
 
+from collections.abc import Iterable
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SUBSAMPLING = 4  # two convolutions of stride 2: one encoder frame is 40 ms
+from asr.features import N_MELS
 
 
-def subsampled(frames: int | Tensor) -> int | Tensor:
-    """Encoder frames T' of T feature frames: T' = ceil(ceil(T / 2) / 2) = ceil(T / 4)."""
-    return (frames + SUBSAMPLING - 1) // SUBSAMPLING
+def subsample(convolutions: Iterable[nn.Conv1d], features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
+    """Convolutions of stride 2: features (B, T, 80), is_pad (B, T) -> (B, T', E), is_pad (B, T').
 
-
-def subsampling_convolutions(inputs: int, width: int) -> tuple[nn.Conv1d, nn.Conv1d]:
-    """The two of `subsample`."""
-    return nn.Conv1d(inputs, width, 3, stride=2, padding=1), nn.Conv1d(width, width, 3, stride=2, padding=1)
-
-
-def subsample(first: nn.Conv1d, second: nn.Conv1d, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
-    """Two convolutions of stride 2: features (B, T, 80), is_pad (B, T) -> (B, T', E), is_pad (B, T').
-
-    T' = ceil(T / 4).
+    T' = ceil(T / 4) of two of them, ceil(T / 8) of three.
     """
     x = features.masked_fill(is_pad[..., None], 0.0).transpose(1, 2)  # (B, 80, T)
-    for convolution in (first, second):
+    for convolution in convolutions:
         is_pad = is_pad[:, ::2]  # frame t sees 2t - 1 ... 2t + 1, and 2t decides whether it is one
         x = F.silu(convolution(x)).masked_fill(is_pad[:, None], 0.0)  # (B, E, T / 2), then (B, E, T / 4)
     return x.transpose(1, 2), is_pad
+
+
+class Subsampling(nn.Module):
+    """Convolutions of stride 2 over time and frequency, so that what is learned of a sound holds at other pitches
+    (Gulati et al. 2020, Sec. 2, "convolution subsampling")."""
+
+    def __init__(self, width: int, factor: int, channels: int):
+        """factor: 4 or 8, the frames that one covers afterwards."""
+        super().__init__()
+        sizes = [1] + [channels] * (factor.bit_length() - 1)
+        self.convolutions = nn.ModuleList(nn.Conv2d(i, o, 3, stride=2, padding=1) for i, o in pairwise(sizes))
+        self.to_width = nn.Linear(channels * N_MELS // factor, width)
+
+    def forward(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
+        """features (B, T, 80), is_pad (B, T) -> (B, T', E), is_pad (B, T') with T' = ceil(T / factor)."""
+        x = features.masked_fill(is_pad[..., None], 0.0)[:, None]  # (B, 1, T, 80)
+        for convolution in self.convolutions:
+            is_pad = is_pad[:, ::2]
+            x = F.silu(convolution(x)).masked_fill(is_pad[:, None, :, None], 0.0)  # (B, C, T / 2, 40), ...
+        return self.to_width(x.transpose(1, 2).flatten(2)), is_pad
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, is_masked: Tensor) -> Tensor:

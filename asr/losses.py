@@ -1,18 +1,38 @@
-"""The joint loss of CTC and attention."""
+"""The joint loss of CTC and attention, and what regularises CTC."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asr.model import Outputs
 from asr.tokenizer import BLANK, EDGE
+from core.errors import UserError
+from core.fields import bounded
+
+CTC_WEIGHT = 0.3  # of the loss, and of the search
+
+
+@dataclass
+class LossWeights:
+    """What the losses count."""
+
+    ctc: float = bounded(CTC_WEIGHT, 0.0, 1.0)  # Watanabe et al. 2017; the rest is attention
+    smoothing: float = bounded(0.1, 0.0, 0.9)  # of the decoder's labels
+    # CTC of the encoder's middle layer, of CTC in all (Lee and Watanabe 2021, "Intermediate Loss Regularization")
+    intermediate: float = bounded(0.0, 0.0, 0.99)
+    consistency: float = bounded(
+        0.0, 0.0, 10.0
+    )  # two views of a clip agree (`consistency_loss`); doubles the work
 
 
 class JointLoss(NamedTuple):
     total: Tensor
     ctc: Tensor
     attention: Tensor
+    consistency: Tensor
 
 
 def ctc_loss(logits: Tensor, is_pad: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -47,20 +67,50 @@ def attention_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, smoothing: f
     return loss.sum(dim=1)
 
 
+def consistency_loss(logits: Tensor, is_pad: Tensor) -> Tensor:
+    """How far two views of each clip are from each other, in nats (Yao et al. 2025, "CR-CTC", Eq. 5).
+
+    logits (2 B, T, V), is_pad (2 B, T), the second view of a clip being B further on -> (B,): half the sum over frames
+    of KL(first || second) + KL(second || first), each view being the target of the other, without a gradient.
+    """
+    first, second = logits.float().log_softmax(dim=-1).chunk(2)  # (B, T, V)
+    total = torch.zeros_like(first[..., 0])  # (B, T)
+    for view, target in ((first, second.detach()), (second, first.detach())):
+        total = total + F.kl_div(view, target, log_target=True, reduction="none").sum(dim=-1)
+    return 0.5 * total.masked_fill(is_pad.chunk(2)[0], 0.0).sum(dim=1)
+
+
 def joint_loss(
-    ctc_logits: Tensor,
-    is_pad: Tensor,
-    logits: Tensor,
+    outputs: Outputs,
     tokens: Tensor,
     lengths: Tensor,
-    ctc_weight: float = 0.3,
-    smoothing: float = 0.1,
+    weights: LossWeights | None = None,
+    ends: Tensor | None = None,
 ) -> JointLoss:
-    """w * CTC + (1 - w) * attention (Watanabe et al. 2017, Eq. 12), each in nats per character of the batch.
+    """w * CTC + (1 - w) * attention (Watanabe et al. 2017, Eq. 12), and a share of consistency, each in nats per token.
 
-    ctc_logits (B, T, V), is_pad (B, T), logits (B, L + 1, V), tokens (B, L), lengths (B,) -> three scalars.
+    tokens (B, L), lengths (B,) -> four scalars. With weights.consistency the batch is two views of each clip, the
+    second B / 2 further on. ends: what to divide by where this is part of a batch, its tokens and an end for each text.
     """
-    ends = (lengths + 1).sum()  # characters, and an end for each text
-    ctc = ctc_loss(ctc_logits, is_pad, tokens, lengths).sum() / ends
-    attention = attention_loss(logits, tokens, lengths, smoothing).sum() / ends
-    return JointLoss(ctc_weight * ctc + (1 - ctc_weight) * attention, ctc, attention)
+    weights = weights or LossWeights()
+    ends = (lengths + 1).sum() if ends is None else ends
+
+    def ctc_of(logits: Tensor) -> Tensor:
+        return ctc_loss(logits, outputs.is_pad, tokens, lengths).sum() / ends
+
+    ctc = ctc_of(outputs.ctc_logits)
+    total_ctc = ctc
+    if weights.intermediate:
+        if outputs.middle_logits is None:
+            raise UserError(
+                f"loss.intermediate={weights.intermediate}: this encoder does not show its middle layer; set it to 0"
+            )
+        total_ctc = (1 - weights.intermediate) * ctc + weights.intermediate * ctc_of(outputs.middle_logits)
+    attention = attention_loss(outputs.logits, tokens, lengths, weights.smoothing).sum() / ends
+    total = weights.ctc * total_ctc + (1 - weights.ctc) * attention
+    consistency = torch.zeros_like(total)
+    if weights.consistency:
+        # `ends` counts both views, the loss has one value for the two
+        consistency = 2 * consistency_loss(outputs.ctc_logits, outputs.is_pad).sum() / ends
+        total = total + weights.ctc * weights.consistency * consistency
+    return JointLoss(total, ctc, attention, consistency)

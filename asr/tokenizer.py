@@ -35,14 +35,14 @@ class Tokenizer:
     """
 
     def __init__(self, pieces: Sequence[str] = CHARACTERS):
-        self.pieces = list(pieces)
-        self.characters = "".join(piece for piece in self.pieces if len(piece) == 1)
-        self._ids = {piece: number for number, piece in enumerate(self.pieces, start=len(SPECIAL))}
-        self._merges = len(self.characters) < len(self.pieces)
+        self.pieces = ["", "", *pieces]  # the text of each token
+        self.characters = "".join(piece for piece in pieces if len(piece) == 1)
+        self._ids = {piece: number for number, piece in enumerate(pieces, start=len(SPECIAL))}
+        self._merges = len(self.characters) < len(pieces)
         self._spelt: dict[str, list[int]] = {}  # of words met before
 
     def __len__(self) -> int:
-        return len(SPECIAL) + len(self.pieces)
+        return len(self.pieces)
 
     def normalise(self, text: str) -> str:
         return normalise(text, self.characters)
@@ -61,18 +61,17 @@ class Tokenizer:
                 found = [self._ids[a + b] for a, b in pairwise(parts) if a + b in self._ids]
                 if not found:
                     break
-                parts = list(_merged(parts, self.pieces[min(found) - len(SPECIAL)]))
+                parts = list(_merged(parts, self.pieces[min(found)]))
             self._spelt[word] = [self._ids[part] for part in parts]
         return self._spelt[word]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; blanks and edges say nothing."""
-        first = len(SPECIAL)
-        text = "".join(self.pieces[number - first] for number in ids if number >= first)
+        text = "".join(self.pieces[number] for number in ids)
         return text.removeprefix(" ") if self._merges else text
 
     def as_json(self) -> list[str]:
-        return [*SPECIAL, *self.pieces]
+        return [*SPECIAL, *self.pieces[len(SPECIAL) :]]
 
     @classmethod
     def from_json(cls, symbols: object) -> "Tokenizer":

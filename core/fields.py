@@ -97,6 +97,9 @@ def check(instance: Any, where: str = "", prefix: str = "") -> None:
         value = getattr(instance, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             check(value, where, f"{prefix}{field.name}.")
+        elif isinstance(value, list) and value and all(map(dataclasses.is_dataclass, value)):
+            for number, item in enumerate(value):
+                check(item, where, f"{prefix}{field.name}[{number}].")
         else:
             _checked(field, types_of[field.name], value, where, prefix + field.name)
 

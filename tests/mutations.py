@@ -94,7 +94,7 @@ MUTATIONS = [
     Mutation("places in the alphabet from 0", r"enumerate\(ALPHABET, 1\)", "enumerate(ALPHABET, 0)", "char_cnn_rnn recorded"),
     Mutation("widest pooling", r"nn\.MaxPool1d\(3\)", "nn.MaxPool1d(3, 3, 1)", "char_cnn_rnn recorded"),
     # recogniser
-    Mutation("CTC weight", r"ctc_weight: float = 0\.3", "ctc_weight: float = 0.4", ASR, "losses"),
+    Mutation("CTC weight", r"CTC_WEIGHT = 0\.3", "CTC_WEIGHT = 0.4", ASR, "losses"),
     Mutation("label smoothing doubled", r"label_smoothing=smoothing", "label_smoothing=2 * smoothing", ASR),
     Mutation("attention looks at padding", r"key, value, is_pad\[:, None, None\]\)\)", "key, value, (is_pad & False)[:, None, None]))", ASR),
     Mutation("attention looks at the future", r"positions\[None\] > positions\[:, None\]", "positions[None] > positions[:, None] + 1", ASR),

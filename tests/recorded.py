@@ -267,10 +267,11 @@ def recogniser() -> Values:
     )
     model = filled(SpeechModel(config, 12), torch.float32)
     tokens, lengths = torch.tensor([[3, 5, 5, 9, 2], [7, 4, 3, 0, 0]]), torch.tensor([5, 3])
-    ctc, is_pad, logits = model(*LogMel()(*sound()), tokens)
-    loss = joint_loss(ctc, is_pad, logits, tokens, lengths)
+    outputs = model(*LogMel()(*sound()), tokens)
+    ctc, is_pad, logits, _ = outputs
+    loss = joint_loss(outputs, tokens, lengths)
     loss.total.backward()
-    values = {name: value.detach().double() for name, value in loss._asdict().items()}
+    values = {name: getattr(loss, name).detach().double() for name in ("total", "ctc", "attention")}
     values |= {"ctc logits": sampled(ctc), "logits": sampled(logits), "gradients": gradients(model)}
     values["of each, ctc"] = ctc_loss(ctc, is_pad, tokens, lengths).detach().double()
     values["of each, attention"] = attention_loss(logits, tokens, lengths, 0.2).detach().double()

@@ -10,9 +10,9 @@ from asr.augment import Augmentation, augment, mask_features
 from asr.batches import BatchPlan
 from asr.decode import Hypothesis, align, beam_search, greedy_attention, greedy_ctc
 from asr.features import LogMel, pad_samples
-from asr.layers import subsample, subsampled
-from asr.losses import attention_loss, ctc_loss, joint_loss
-from asr.model import ModelConfig, SpeechModel
+from asr.layers import Subsampling, subsample
+from asr.losses import LossWeights, attention_loss, consistency_loss, ctc_loss, joint_loss
+from asr.model import ModelConfig, Outputs, SpeechModel
 from asr.scorers import CtcPrefixScorer, joint_scorers
 from asr.tokenizer import BLANK, EDGE, Tokenizer, normalise
 from core.errors import UserError
@@ -52,14 +52,16 @@ def features_of(clips: list[np.ndarray], extra: int = 0, filler: float = 0.0):
 @pytest.mark.parametrize("frames", range(1, 42))
 def test_subsampling_formula(frames):
     is_pad = torch.zeros(1, frames, dtype=torch.bool)
-    encoder = tiny_model().encoder
-    convolutions = encoder.first, encoder.second
-    x, is_pad = subsample(*convolutions, torch.randn(1, frames, 80), is_pad)
-    assert x.shape[1] == is_pad.shape[1] == subsampled(frames) == -(-frames // 4)
-    assert int(subsampled(torch.tensor(frames))) == x.shape[1]
-    # a clip of that many frames in a longer batch keeps as many real frames
-    padded = torch.arange(60)[None] >= frames
-    assert (~subsample(*convolutions, torch.randn(1, 60, 80), padded)[1]).sum() == x.shape[1]
+    flat = [torch.nn.Conv1d(i, o, 3, stride=2, padding=1) for i, o in ((80, 6), (6, 6), (6, 6))]
+    longer = (
+        torch.arange(60)[None] >= frames
+    )  # a clip of that many frames in a longer batch keeps as many real frames
+    for factor, count in ((4, 2), (8, 3)):
+        both = Subsampling(6, factor, channels=3)
+        for convolve in (lambda x, is_pad, count=count: subsample(flat[:count], x, is_pad), both):
+            x, x_is_pad = convolve(torch.randn(1, frames, 80), is_pad)
+            assert x.shape == (1, -(-frames // factor), 6) and x_is_pad.shape == x.shape[:2]
+            assert (~convolve(torch.randn(1, 60, 80), longer)[1]).sum() == x.shape[1]
 
 
 def test_padding_changes_no_encoding():
@@ -81,7 +83,7 @@ def test_padding_changes_no_loss_and_no_gradient():
         tokens = torch.full((len(indices), int(lengths.max()) + extra_tokens), 3)
         for row, i in zip(tokens, indices, strict=True):
             row[: len(texts[i])] = torch.tensor(texts[i])
-        ctc, frame_pad, logits = model(features, is_pad, tokens)
+        ctc, frame_pad, logits, _ = model(features, is_pad, tokens)
         return ctc_loss(ctc, frame_pad, tokens, lengths) + attention_loss(logits, tokens, lengths, 0.1)
 
     together = losses([0, 1, 2], extra_frames=7000, extra_tokens=4)
@@ -257,8 +259,7 @@ def test_overfits_two_clips():
     model = tiny_model().train()
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     for _ in range(120):
-        ctc, frame_pad, logits = model(features, is_pad, tokens)
-        loss = joint_loss(ctc, frame_pad, logits, tokens, lengths, smoothing=0.0)
+        loss = joint_loss(model(features, is_pad, tokens), tokens, lengths, LossWeights(smoothing=0.0))
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()
@@ -280,7 +281,7 @@ def test_bfloat16_autocast_trains():
     tokens, lengths = torch.tensor([[3, 4], [5, 0]]), torch.tensor([2, 1])
 
     def total():
-        return joint_loss(*model(features, is_pad, tokens), tokens, lengths).total
+        return joint_loss(model(features, is_pad, tokens), tokens, lengths).total
 
     exact = total()
     with torch.autocast("cpu", torch.bfloat16):
@@ -296,8 +297,64 @@ def test_clip_without_words_has_a_loss():
     model = tiny_model()
     features, is_pad = features_of(sounds(0.6))
     tokens = torch.zeros(1, 0, dtype=torch.long)
-    loss = joint_loss(*model(features, is_pad, tokens), tokens, torch.tensor([0]))
+    loss = joint_loss(model(features, is_pad, tokens), tokens, torch.tensor([0]))
     assert all(part.isfinite() for part in loss)
+
+
+def test_consistency_is_half_the_symmetric_divergence_of_two_views():
+    """Against torch's own divergence, frame by frame; padding counts nothing."""
+    torch.manual_seed(0)
+    logits = torch.randn(4, 3, 5, requires_grad=True)  # two clips, two views
+    is_pad = torch.tensor([[False] * 3, [False, False, True]] * 2)
+    found = consistency_loss(logits, is_pad)
+    p, q = logits.softmax(-1).chunk(2)
+    both = (p * (p / q).log() + q * (q / p).log()).sum(-1)  # (2, 3)
+    torch.testing.assert_close(found, 0.5 * torch.stack([both[0].sum(), both[1, :2].sum()]))
+    # each view is drawn to the other as it stands: of KL(target || view) the gradient is view - target
+    found.sum().backward()
+    torch.testing.assert_close(logits.grad[0], 0.5 * (p[0] - q[0]).detach(), atol=1e-6, rtol=1e-4)
+    assert consistency_loss(logits[:1].repeat(2, 1, 1), is_pad[:2] & False).item() == pytest.approx(
+        0.0, abs=1e-6
+    )
+
+
+def test_the_joint_loss_is_made_of_its_parts():
+    model = tiny_model(2)
+    features, is_pad = features_of(sounds(0.9, 0.7))
+    features, is_pad = features.repeat(2, 1, 1), is_pad.repeat(2, 1)
+    features[2:] += 0.3 * torch.randn(features[2:].shape, generator=torch.Generator().manual_seed(0))
+    tokens, lengths = torch.tensor([[3, 4], [5, 0]] * 2), torch.tensor([2, 1] * 2)
+    outputs = model(features, is_pad, tokens)
+    ends = (lengths + 1).sum()
+    ctc, middle = (
+        ctc_loss(logits, outputs.is_pad, tokens, lengths).sum() / ends
+        for logits in (outputs.ctc_logits, outputs.middle_logits)
+    )
+    attention = attention_loss(outputs.logits, tokens, lengths, 0.1).sum() / ends
+    consistency = consistency_loss(outputs.ctc_logits, outputs.is_pad).sum() / (ends / 2)
+    found = joint_loss(outputs, tokens, lengths, LossWeights(ctc=0.4, intermediate=0.25, consistency=0.2))
+    expected = 0.4 * (0.75 * ctc + 0.25 * middle + 0.2 * consistency) + 0.6 * attention
+    torch.testing.assert_close(found.total, expected)
+    # in two processes, each with one clip: their losses are parts of the whole
+    parts = [
+        joint_loss(
+            Outputs(*(part[i::2] for part in outputs)), tokens[i::2], lengths[i::2],
+            LossWeights(ctc=0.4, intermediate=0.25, consistency=0.2), ends,
+        ).total
+        for i in range(2)
+    ]  # fmt: skip
+    torch.testing.assert_close(sum(parts), found.total)
+
+
+def test_a_batch_takes_clips_as_often_as_their_weight():
+    lengths = np.full(400, 16_000)
+    plan = BatchPlan(lengths, 8.0, seed=1, weights=np.repeat([0.25, 1.0, 2.5, 0.0], 100))
+    taken = np.concatenate([plan.batch(step) for step in range(len(plan._epoch(0)))])
+    times = np.bincount(taken, minlength=400).reshape(4, 100)
+    assert (
+        set(times[1]) == {1} and set(times[3]) == {0} and set(times[0]) == {0, 1} and set(times[2]) == {2, 3}
+    )
+    assert times.sum(axis=1)[[0, 2]] == pytest.approx([25, 250], abs=15)
 
 
 def test_tokenizer():
@@ -346,5 +403,7 @@ def test_augmentation_is_a_function_of_its_generator():
     none = Augmentation(speed=False, noise=0.0, reverb=0.0, silence=0.0)
     assert np.array_equal(augment(clip, np.random.default_rng(0), none)[0], clip)
     features, is_pad = features_of(sounds(1.0, 0.4))
-    masked = [mask_features(features, is_pad, np.random.default_rng(3), always) for _ in range(2)]
+    masked = [
+        mask_features(features, is_pad, [np.random.default_rng(i) for i in (3, 4)], always) for _ in range(2)
+    ]
     assert torch.equal(*masked) and not torch.equal(masked[0], features)

@@ -16,7 +16,7 @@ import soundfile
 import torch
 
 from asr.augment import Augmentation
-from asr.losses import joint_loss
+from asr.losses import LossWeights, joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import LONGEST_PIECE
 from asr.pauses import split as pieces_of
@@ -26,7 +26,8 @@ from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.files import read_json, write_json
 from data.speech import load_speech
-from training.asr import RunConfig, SpeechData, TrainAsr, train, usable_clips
+from training.asr import RunConfig, SpeechData, TrainAsr, train
+from training.asr_data import usable_clips
 
 RATE = 16_000
 TEXTS = ("a red bird", "blue wings")
@@ -61,7 +62,7 @@ def trained() -> Recognizer:
     lengths = torch.tensor([tokens.shape[1]] * 2)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     for _ in range(120):
-        loss = joint_loss(*model(features, is_pad, tokens), tokens, lengths, smoothing=0.0).total
+        loss = joint_loss(model(features, is_pad, tokens), tokens, lengths, LossWeights(smoothing=0.0)).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -410,12 +411,12 @@ def test_clips_too_short_for_their_text_are_named(tmp_path, caplog):
     long = "a sentence of so many words that nobody can say it within half a second " * 2
     path.write_text(path.read_text().replace("LJ001-0001|blue wings|blue wings", f"LJ001-0001|{long}|"))
     speech = load_speech(tmp_path / "LJ", "train", tmp_path / "cache")
-    usable = usable_clips(speech, Tokenizer(), 4, "train")
+    usable = usable_clips(speech, Tokenizer(), 4)
     assert usable == [0, 2, 3, 4, 5, 6, 7]
-    assert "1 of 8 train clips are too short for their text" in caplog.text and "(LJ001-0001)" in caplog.text
+    assert "1 of 8 training clips are too short for their text" in caplog.text and "(LJ001-0001)" in caplog.text
     speech.texts = ["123"] * 8
     with pytest.raises(UserError, match=r"8 of 8 .* have no letters \(LJ001-0000, .*none is left"):
-        usable_clips(speech, Tokenizer(), 4, "train")
+        usable_clips(speech, Tokenizer(), 4)
 
 
 @pytest.mark.parametrize(

@@ -1,59 +1,46 @@
 """Train the recogniser (Transformer encoder-decoder, joint CTC and attention) on transcribed speech."""
 
-import logging
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from asr.audio import SAMPLE_RATE
-from asr.augment import Augmentation, augment, mask_features
+from asr.augment import Augmentation, mask_features
 from asr.batches import BatchPlan
-from asr.features import LogMel, count_frames, pad_samples
-from asr.losses import joint_loss
+from asr.features import LogMel
+from asr.losses import JointLoss, LossWeights, joint_loss
 from asr.model import ModelConfig, SpeechModel, count_parameters
-from asr.recognizer import BEAM, CTC_WEIGHT, Recognizer
+from asr.recognizer import BEAM, Recognizer
 from asr.tokenizer import Tokenizer
 from core.errors import UserError
-from core.fields import bounded, check, list_of, one_of
+from core.fields import bounded, check
 from core.precision import autocast
 from core.runtime import choose_device, seed_step
-from data.speech import SpeechSet, load_speech
+from data.speech_mix import SpeechMix
 from metrics.cer import character_error_rate
 from metrics.error_rates import NORMALISATION
 from metrics.wer import word_error_rate
 from training.asr_board import show_clips
-from training.config import RunConfig
-from training.distributed import refuse_several
+from training.asr_data import (
+    Batch,
+    Prefetcher,
+    SpeechData,
+    make_batch,
+    test_speech,
+    tokenizer_of,
+    training_speech,
+    usable_clips,
+    validation_speech,
+)
+from training.config import RunConfig, differences
+from training.distributed import is_first, join, main_process_first, own_items, sum_gradients, total
 from training.ema import averaged
 from training.front import run_trainer
-from training.run import Run
+from training.run import Checkpoint, Run
 from training.schedule import set_rate, warmup_cosine
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class SpeechData:
-    root: str = "datasets/spoken_captions"  # a folder in the layout of LJSpeech or LibriSpeech
-    cache: str = "datasets/spoken_captions/cache"  # where decoded sound is packed
-    # ljspeech, librispeech, or whichever is found
-    layout: str = one_of("auto", ("auto", "ljspeech", "librispeech"))
-    spoken: bool = True  # make the set with data.voices where it is missing
-    train: str = "train"  # names of the splits
-    validation: str = "val"
-    tests: list[str] = list_of(["test"], 1, 64)  # the first is the headline
-    # LJSpeech: its lists in splits/ (files), or chapters
-    split_by: str = one_of("auto", ("auto", "files", "chapters"))
-    max_seconds: float = bounded(16.0, 0.1, 60.0)  # longer clips are left out of the training
-    # error, or skip: leave damaged clips out and say which
-    on_damaged: str = one_of("error", ("error", "skip"))
 
 
 @dataclass
@@ -61,24 +48,19 @@ class TrainAsr:
     data: SpeechData = field(default_factory=SpeechData)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: Augmentation = field(default_factory=Augmentation)
+    loss: LossWeights = field(default_factory=LossWeights)
     run: RunConfig = field(default_factory=RunConfig)
+    init: str = ""  # a recogniser to start from: its weights, and its tokens
+    # the tokens: 0 for characters, else at most so many characters and pieces of words, learned from the transcripts
+    pieces: int = bounded(0, 0, 8192)
     batch_seconds: float = bounded(96.0, 0.1, 1e5)  # sound in a batch, padding included
     lr: float = bounded(2e-3, 0.0, 10.0, above=True)  # AdamW, linear warm-up, then a half cosine
     warmup: int = bounded(200, 1, 10**9)  # steps
     weight_decay: float = bounded(1e-2, 0.0, 10.0)
     clip: float = bounded(5.0, 0.0, 1e9, above=True)  # norm of the gradient
-    ctc_weight: float = bounded(CTC_WEIGHT, 0.0, 1.0)  # Watanabe et al. 2017; the rest is attention
-    smoothing: float = bounded(0.1, 0.0, 0.9)  # of the decoder's labels
     ema: float = bounded(0.998, 0.0, 1.0)  # decay of the averaged weights, which are those released
     validation_clips: int = bounded(200, 0, 10**9)  # 0 for all
     beam: int = bounded(BEAM, 0, 100)  # of the last evaluation; while training CTC's best path is enough
-
-
-class Batch(NamedTuple):
-    samples: Tensor  # (B, S)
-    lengths: Tensor  # (B,) samples
-    tokens: Tensor  # (B, L), filled with 0
-    token_lengths: Tensor  # (B,)
 
 
 def main() -> None:
@@ -88,20 +70,22 @@ def main() -> None:
 def train(config: TrainAsr) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
     check(config)
-    refuse_several("train_asr.py")
-    device = choose_device(config.run.device)
+    device = join(choose_device(config.run.device))
     run = Run(config, config.run, device)
     state = run.restore()
     if run.is_complete(state):
         return
-    tokenizer = Tokenizer()
-    train_set = open_speech(config.data, config.data.train)
-    validation_set = open_speech(config.data, config.data.validation)
+    with main_process_first():  # which packs what is not yet packed
+        train_set = training_speech(config.data)
+        validation_set = validation_speech(config.data)
 
     torch.manual_seed(config.run.seed)
-    model = SpeechModel(config.model, len(tokenizer)).to(device)
-    usable = usable_clips(train_set, tokenizer, model.encoder.subsampling, config.data.train)
-    plan = BatchPlan(train_set.lengths[usable], config.batch_seconds, config.run.seed)
+    tokenizer, model = start(config, state, train_set)
+    model.to(device)
+    usable = usable_clips(train_set, tokenizer, model.encoder.subsampling)
+    plan = BatchPlan(
+        train_set.lengths[usable], config.batch_seconds, config.run.seed, train_set.weights[usable]
+    )
     average = averaged(model, config.ema)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
@@ -112,149 +96,103 @@ def train(config: TrainAsr) -> None:
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
     print(
-        f"{len(usable)} clips, {train_set.lengths[usable].sum() / SAMPLE_RATE / 3600:.1f} hours; "
+        f"{len(usable)} clips, {plan.seconds / 3600:.1f} hours an epoch; {len(tokenizer)} tokens; "
         f"{count_parameters(model) / 1e6:.1f} M parameters",
         file=sys.stderr,
     )
 
     def batch_at(step: int) -> Batch:
-        return make_batch(train_set, [usable[i] for i in plan.batch(step)], tokenizer, config, step)
+        items = [usable[i] for i in plan.batch(step)]
+        return make_batch(train_set, own_items(items), tokenizer, config.augment, config.run.seed, step)
 
     assert isinstance(average.module, SpeechModel)
-    recognizer = Recognizer(average.module, tokenizer, config.ctc_weight)
+    recognizer = Recognizer(average.module, tokenizer, config.loss.ctc)
     with Prefetcher(batch_at) as batches:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
             seed_step(config.run.seed, step)
             set_rate(optimizer, config.lr * warmup_cosine(step, run.horizon, config.warmup))
-            features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
-            features = mask_features(features, is_pad, generator(config, step, 1), config.augment)
-            with autocast(device, config.run.precision):
-                ctc_logits, frame_is_pad, logits = model(features, is_pad, batch.tokens)
-            loss = joint_loss(
-                ctc_logits,
-                frame_is_pad,
-                logits,
-                batch.tokens,
-                batch.token_lengths,
-                config.ctc_weight,
-                config.smoothing,
-            )
+            loss = training_loss(model, front_end, batch, config, step)
             optimizer.zero_grad()
             loss.total.backward()
+            sum_gradients(model.parameters())
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             average.update_parameters(model)
-            run.log(
-                step,
-                loss=loss.total.detach(),
-                ctc=loss.ctc.detach(),
-                attention=loss.attention.detach(),
-                gradient=norm,
-            )
+            losses = {
+                key.replace("total", "loss"): total(value.detach()) for key, value in loss._asdict().items()
+            }
+            run.log(step, **losses, gradient=norm)
             run.rates(step, recognizer=optimizer.param_groups[0]["lr"])
-            if run.due(step, config.run.sample_every):
+            if run.due(step, config.run.sample_every) and is_first():
                 found = evaluate(recognizer, validation_set, 0, config.validation_clips)
                 run.record(step, validation_wer=found["wer"], validation_cer=found["cer"])
                 show_clips(run, step, recognizer, validation_set)
             if run.save_due(step):
                 run.save(
                     step,
+                    tokens=tokenizer.as_json(),
                     model=model.state_dict(),
                     average=average.state_dict(),
                     optimizer=optimizer.state_dict(),
                 )
 
+    if is_first():
+        finish(config, run, recognizer, len(usable))
+
+
+def start(config: TrainAsr, state: Checkpoint | None, train_set: SpeechMix) -> tuple[Tokenizer, SpeechModel]:
+    """The tokens, and the network before the first step: new, or that of `init`."""
+    if config.init:
+        begun = Recognizer.load(config.init)
+        if changed := differences(asdict(begun.model.config), asdict(config.model), "model."):
+            raise UserError(
+                f"{config.init} is of another architecture ({changed[0]}); set the same, or train from nothing"
+            )
+        return begun.tokenizer, begun.model
+    tokenizer = (
+        Tokenizer.from_json(state["tokens"]) if state else tokenizer_of(train_set.texts, config.pieces)
+    )
+    return tokenizer, SpeechModel(config.model, len(tokenizer))
+
+
+def training_loss(
+    model: SpeechModel, front_end: LogMel, batch: Batch, config: TrainAsr, step: int
+) -> JointLoss:
+    """The losses of a step on this process's part of the batch: their sum over the processes is that of the batch."""
+    features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
+    views = 2 if config.loss.consistency else 1  # of each clip, whose masks differ
+    features, is_pad = features.repeat(views, 1, 1), is_pad.repeat(views, 1)
+    tokens, lengths = batch.tokens.repeat(views, 1), batch.token_lengths.repeat(views)
+    rngs = [
+        np.random.default_rng([config.run.seed, step, 1 + view, item])
+        for view in range(views)
+        for item in batch.items.tolist()
+    ]
+    features = mask_features(features, is_pad, rngs, config.augment)
+    with autocast(features.device, config.run.precision):
+        outputs = model(features, is_pad, tokens)
+    return joint_loss(outputs, tokens, lengths, config.loss, total(lengths.sum() + len(lengths)))
+
+
+def finish(config: TrainAsr, run: Run, recognizer: Recognizer, clips: int) -> None:
+    """Measure the averaged weights on the test splits and write the model folder."""
     scores: dict[str, dict[str, float]] = {}
-    for split in config.data.tests:
-        scores[split] = evaluate(recognizer, open_speech(config.data, split), config.beam, 0)
+    for split, speech in test_speech(config.data).items():
+        scores[split] = evaluate(recognizer, speech, config.beam, 0)
         run.record(config.run.steps - 1, **{f"{split}_{key}": scores[split][key] for key in ("wer", "cer")})
     training = {
-        "data": Path(config.data.root).name, "clips": len(usable), "steps": config.run.steps,
+        "data": Path(config.data.root).name, "clips": clips, "steps": config.run.steps,
         "seed": config.run.seed, "minutes": round(run.elapsed / 60, 1), "beam": config.beam, "scores": scores,
     }  # fmt: skip
-    recognizer.save(run.model_folder, card(training, count_parameters(model)), training)
+    recognizer.save(run.model_folder, card(training, count_parameters(recognizer.model)), training)
     results = [
         f"{split} WER {100 * s['wer']:.1f} %, CER {100 * s['cer']:.1f} %" for split, s in scores.items()
     ]
     print(f"{run.model_folder}: {'; '.join(results)}")
 
 
-def open_speech(config: SpeechData, split: str) -> SpeechSet:
-    """One split. Raises UserError as `load_speech` does."""
-    if config.spoken:
-        from data.painted_birds.recordings import ensure_spoken_captions
-
-        ensure_spoken_captions(Path(config.root).parent, splits=(split,))
-    return load_speech(
-        Path(config.root), split, Path(config.cache), config.layout,  # type: ignore[arg-type]
-        config.on_damaged, config.max_seconds, config.split_by, "data.on_damaged=skip",  # type: ignore[arg-type]
-    )  # fmt: skip
-
-
-def usable_clips(speech: SpeechSet, tokenizer: Tokenizer, subsampling: int, split: str) -> list[int]:
-    """The clips whose text CTC can spell in their frames, one for each character and one more in a doubled one.
-
-    The others are counted and named in a warning. Raises UserError where none is left.
-    """
-    usable: list[int] = []
-    too_short: list[int] = []
-    for i, text in enumerate(speech.texts):
-        tokens = tokenizer.encode(text)
-        needed = len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:], strict=False))
-        fits = 0 < needed <= -(-count_frames(int(speech.lengths[i])) // subsampling)
-        (usable if fits else too_short).append(i)
-    if too_short:
-        names = ", ".join(speech.ids[i] for i in too_short[:3]) + (", ..." if len(too_short) > 3 else "")
-        line = f"{len(too_short)} of {len(speech)} {split} clips are too short for their text, or have no letters"
-        if not usable:
-            raise UserError(
-                f"{line} ({names}): none is left; check that sound and transcripts belong together"
-            )
-        log.warning("%s (%s); they are left out", line, names)
-    return usable
-
-
-def generator(config: TrainAsr, *numbers: int) -> np.random.Generator:
-    return np.random.default_rng([config.run.seed, *numbers])
-
-
-def make_batch(
-    speech: SpeechSet, items: list[int], tokenizer: Tokenizer, config: TrainAsr, step: int
-) -> Batch:
-    """The given clips, augmented by (seed, step, item)."""
-    clips, spelt = [], []
-    for item in items:
-        samples, is_spoken = augment(speech.samples(item), generator(config, step, 0, item), config.augment)
-        clips.append(samples)
-        spelt.append(tokenizer.encode(speech.texts[item]) if is_spoken else [])
-    lengths = torch.tensor([len(tokens) for tokens in spelt])
-    tokens = torch.zeros(len(spelt), int(lengths.max()), dtype=torch.long)
-    for row, ids in zip(tokens, spelt, strict=True):
-        row[: len(ids)] = torch.tensor(ids, dtype=torch.long)
-    return Batch(*pad_samples(clips), tokens, lengths)
-
-
-class Prefetcher:
-    """The value of each step, the next one being made in a thread meanwhile."""
-
-    def __init__(self, make: Callable[[int], Batch]):
-        self._make, self._pool = make, ThreadPoolExecutor(1)
-        self._next: dict[int, Future[Batch]] = {}
-
-    def __enter__(self) -> "Prefetcher":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-
-    def __getitem__(self, step: int) -> Batch:
-        future = self._next.get(step) or self._pool.submit(self._make, step)
-        self._next = {step + 1: self._pool.submit(self._make, step + 1)}
-        return future.result()
-
-
-def evaluate(recognizer: Recognizer, speech: SpeechSet, beam: int, limit: int) -> dict[str, float]:
+def evaluate(recognizer: Recognizer, speech: SpeechMix, beam: int, limit: int) -> dict[str, float]:
     """WER and CER over the first `limit` clips (0 for all); beam 0 is CTC's best path."""
     count = min(limit, len(speech)) if limit else len(speech)
     recognizer.model.eval()

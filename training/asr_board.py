@@ -8,7 +8,7 @@ from asr.audio import SAMPLE_RATE
 from asr.features import pad_samples
 from asr.recognizer import Recognizer
 from asr.tokenizer import EDGE
-from data.speech import SpeechSet
+from data.speech_mix import SpeechMix
 from metrics.wer import word_error_rate
 from training.board import as_tensor
 from training.run import Run
@@ -17,7 +17,7 @@ from visualization.alignment import alignment_page
 CLIPS = 4
 
 
-def show_clips(run: Run, step: int, recognizer: Recognizer, speech: SpeechSet, count: int = CLIPS) -> None:
+def show_clips(run: Run, step: int, recognizer: Recognizer, speech: SpeechMix, count: int = CLIPS) -> None:
     """Show `count` clips, evenly spread over the set: a table of transcripts and, of the first clip, where the decoder
     looks for each character of the reference. Their sound is shown once, at the run's first validation."""
     chosen = np.unique(np.linspace(0, len(speech) - 1, min(count, len(speech))).astype(int)).tolist()

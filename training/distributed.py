@@ -9,9 +9,9 @@ here has an effect.
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,8 @@ from torch.utils._pytree import tree_map_only
 
 from core.errors import UserError
 from t2i.families.base import GeneratorOutput
+
+T = TypeVar("T")
 
 
 def join(device: torch.device) -> torch.device:
@@ -247,7 +249,36 @@ def combine_gradients(parameters: Iterable[nn.Parameter]) -> None:
         assert p.grad is not None
         if not getattr(p, "of_own_rows", False):
             p.grad /= processes()
+    sum_gradients(with_gradient)
+
+
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """After a backward pass through a sum over this process's rows: the gradient of the sum over all of them."""
+    if processes() == 1:
+        return
+    with_gradient = [p for p in parameters if p.grad is not None]
     flat = torch.cat([p.grad.flatten() for p in with_gradient])  # type: ignore[union-attr]
     dist.all_reduce(flat)
     for p, gradient in zip(with_gradient, flat.split([p.numel() for p in with_gradient]), strict=True):
         p.grad = gradient.view_as(p)
+
+
+# ---- items of any number ----
+
+
+def own_items(items: Sequence[T]) -> Sequence[T]:
+    """Every n-th of a batch's items is this process's, of n. Raises UserError where there is none for each."""
+    if len(items) < processes():
+        raise UserError(
+            f"a batch of {len(items)} cannot be shared by {processes()} processes; choose larger batches"
+        )
+    return items[dist.get_rank() :: processes()] if dist.is_initialized() else items
+
+
+def total(part: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, without a gradient."""
+    if processes() == 1:
+        return part
+    summed = part.detach().clone()
+    dist.all_reduce(summed)
+    return summed

@@ -22,6 +22,10 @@ class ModelConfig:
     decoder_layers: int = bounded(2, 1, 256)
     feed_forward: int = bounded(640, 1, 65_536)
     kernel: int = bounded(15, 1, 999)  # encoder frames that a depthwise convolution sees; odd
+    subsampling: int = one_of(4, (4, 8))  # frames of 10 ms that one of the encoder's covers
+    subsampling_channels: int = bounded(
+        32, 1, 1024
+    )  # of the Conformer's convolutions over time and frequency
     dropout: float = bounded(0.1, 0.0, 0.99)
 
 
@@ -46,4 +50,14 @@ class Encoder(Protocol):
 
     def __call__(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
         """features (B, T, 80), is_pad (B, T) -> memory (B, T', E) with E = config.width, is_pad (B, T')."""
+        ...
+
+
+@runtime_checkable
+class LayeredEncoder(Encoder, Protocol):
+    """An encoder that shows what its layers make half-way, for intermediate CTC."""
+
+    def with_middle(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """features (B, T, 80), is_pad (B, T) -> memory (B, T', E), what the middle layer makes, normalised as the
+        memory is (B, T', E), and is_pad (B, T')."""
         ...

@@ -1,8 +1,8 @@
 """The Conformer (Gulati et al., "Conformer: Convolution-augmented Transformer for Speech Recognition", 2020).
 
 A block is half a feed-forward step, attention with relative positions (Dai et al., "Transformer-XL", 2019), the
-convolution module, another half of feed-forward, and LayerNorm (Eq. 1). One departure: BatchNorm takes its statistics
-from real frames alone, so that padding changes nothing in training either.
+convolution module, another half of feed-forward, and LayerNorm (Eq. 1). One departure: LayerNorm in place of BatchNorm,
+so that padding, the rest of the batch and the number of processes change nothing, in training either.
 """
 
 import math
@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asr.encoders.base import ModelConfig
-from asr.features import N_MELS
-from asr.layers import SUBSAMPLING, subsample, subsampling_convolutions
+from asr.layers import FrameDropout, Subsampling
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
@@ -56,43 +55,28 @@ def _by_distance(score: Tensor) -> Tensor:
     return shifted.reshape(B, H, T, P)[..., :T]
 
 
-class MaskedBatchNorm(nn.Module):
-    """BatchNorm over the real frames of a batch."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.norm = nn.BatchNorm1d(width)
-
-    def forward(self, x: Tensor, is_pad: Tensor) -> Tensor:
-        """x (B, T, E), is_pad (B, T) -> (B, T, E), zero at padding."""
-        real = ~is_pad
-        normalised = torch.zeros_like(x)
-        normalised[real] = self.norm(x[real]).to(x.dtype)
-        return normalised
-
-
 class ConvolutionModule(nn.Module):
-    """LayerNorm, gate, depthwise convolution, BatchNorm, Swish, pointwise convolution (Fig. 2 of the paper)."""
+    """LayerNorm, gate, depthwise convolution, norm, Swish, pointwise convolution (Fig. 2 of the paper)."""
 
     def __init__(self, width: int, kernel: int):
         super().__init__()
         self.layer_norm = nn.LayerNorm(width)
         self.to_gated = nn.Linear(width, 2 * width)
         self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.batch_norm = MaskedBatchNorm(width)
+        self.norm = nn.LayerNorm(width)
         self.to_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, is_pad: Tensor) -> Tensor:
         """x (B, T, E), is_pad (B, T) -> (B, T, E)."""
         x = F.glu(self.to_gated(self.layer_norm(x)), dim=-1).masked_fill(is_pad[..., None], 0.0)
         x = self.depthwise(x.transpose(1, 2)).transpose(1, 2)  # (B, T, E)
-        return self.to_out(F.silu(self.batch_norm(x, is_pad)))
+        return self.to_out(F.silu(self.norm(x)))
 
 
 class FeedForwardModule(nn.Sequential):
     def __init__(self, width: int, inner: int, dropout: float):
         super().__init__(
-            nn.LayerNorm(width), nn.Linear(width, inner), nn.SiLU(), nn.Dropout(dropout), nn.Linear(inner, width)
+            nn.LayerNorm(width), nn.Linear(width, inner), nn.SiLU(), FrameDropout(dropout), nn.Linear(inner, width)
         )  # fmt: skip
 
 
@@ -105,7 +89,7 @@ class ConformerBlock(nn.Module):
         self.convolution = ConvolutionModule(config.width, config.kernel)
         self.second = FeedForwardModule(config.width, config.feed_forward, config.dropout)
         self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = FrameDropout(config.dropout)
 
     def forward(self, x: Tensor, distances: Tensor, is_pad: Tensor) -> Tensor:
         """x (B, T, E), distances (2 T - 1, E), is_pad (B, T) -> (B, T, E)."""
@@ -116,23 +100,29 @@ class ConformerBlock(nn.Module):
 
 
 class ConformerEncoder(nn.Module):
-    """Log-mel frames of 10 ms to embeddings of 40 ms."""
-
-    subsampling = SUBSAMPLING
+    """Log-mel frames of 10 ms to embeddings of 40 ms, or of 80 ms as the Fast Conformer (Rekesh et al. 2023)."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.first, self.second = subsampling_convolutions(N_MELS, config.width)
-        self.to_width = nn.Linear(config.width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.subsampling = config.subsampling
+        self.subsample = Subsampling(config.width, config.subsampling, config.subsampling_channels)
+        self.dropout = FrameDropout(config.dropout)
         self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.encoder_layers))
 
     def forward(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
         """features (B, T, 80), is_pad (B, T) -> memory (B, T', E), is_pad (B, T')."""
-        x, is_pad = subsample(self.first, self.second, features, is_pad)
-        x = self.dropout(self.to_width(x))
+        memory, _, is_pad = self.with_middle(features, is_pad)
+        return memory, is_pad
+
+    def with_middle(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `asr.encoders.base.LayeredEncoder`."""
+        x, is_pad = self.subsample(features, is_pad)
+        x = self.dropout(x)
         T, E = x.shape[1:]
         distances = sinusoids(torch.arange(T - 1, -T, -1, device=x.device), E).to(x.dtype)  # (2 T - 1, E)
-        for block in self.blocks:
+        middle = x
+        for number, block in enumerate(self.blocks, start=1):
             x = block(x, distances, is_pad)
-        return x, is_pad
+            if number == len(self.blocks) // 2:
+                middle = x
+        return x, middle, is_pad

@@ -10,14 +10,12 @@ from torch import Tensor, nn
 from asr.encoders.base import ModelConfig
 from asr.features import N_MELS
 from asr.layers import (
-    SUBSAMPLING,
     Convolution,
     FeedForward,
     FrameDropout,
     SelfAttention,
     rotation,
     subsample,
-    subsampling_convolutions,
 )
 
 
@@ -42,21 +40,32 @@ class EncoderLayer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Log-mel frames of 10 ms to embeddings of 40 ms."""
-
-    subsampling = SUBSAMPLING
+    """Log-mel frames of 10 ms to embeddings of 40 or 80 ms."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.first, self.second = subsampling_convolutions(N_MELS, config.width)
+        self.subsampling = config.subsampling
+        self.first = nn.Conv1d(N_MELS, config.width, 3, stride=2, padding=1)
+        self.second = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
+        if config.subsampling == 8:
+            self.third = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.width)
         self.head_size = config.width // config.heads
 
     def forward(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
         """features (B, T, 80), is_pad (B, T) -> memory (B, T', E), is_pad (B, T')."""
-        x, is_pad = subsample(self.first, self.second, features, is_pad)
+        memory, _, is_pad = self.with_middle(features, is_pad)
+        return memory, is_pad
+
+    def with_middle(self, features: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `asr.encoders.base.LayeredEncoder`."""
+        convolutions = [self.first, self.second, *([self.third] if self.subsampling == 8 else [])]
+        x, is_pad = subsample(convolutions, features, is_pad)
         turn = rotation(torch.arange(x.shape[1], device=x.device), self.head_size)
-        for layer in self.layers:
+        middle = x
+        for number, layer in enumerate(self.layers, start=1):
             x = layer(x, turn, is_pad)
-        return self.norm(x), is_pad
+            if number == len(self.layers) // 2:
+                middle = x
+        return self.norm(x), self.norm(middle), is_pad
