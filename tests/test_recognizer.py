@@ -435,11 +435,20 @@ def test_settings_that_cannot_be_are_one_line(tmp_path, key, value, said):
     assert "\n" not in str(caught.value)
 
 
-def test_several_processes_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="without torchrun"):
-        train(configured(tmp_path / "LJ"))
-    assert not (tmp_path / "LJ" / "runs").exists()
+def test_two_processes_have_the_losses_of_one(tmp_path, root, monkeypatch):
+    from training import asr as train_asr
+
+    overrides = [*make_set(tmp_path / "LJ"), "model.dropout=0", "loss.consistency=0.2", "run.steps=2"]
+    monkeypatch.setattr(sys, "argv", ["train_asr.py", *overrides, "run.name=one"])
+    train_asr.main()
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train_asr.py"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([*two, *overrides, "run.name=two"], cwd=root, env=environment, capture_output=True)
+    assert ended.returncode == 0, ended.stderr.decode()
+    one, shared = (measurements(tmp_path / "LJ" / "runs" / name) for name in ("one", "two"))
+    assert [line.keys() for line in one] == [line.keys() for line in shared] and len(one) > 2
+    for alone, together in zip(one, shared, strict=True):
+        assert together == pytest.approx(alone, rel=1e-3)
 
 
 def test_real_sets_train_two_steps(tmp_path, realdata, monkeypatch):
