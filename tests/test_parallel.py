@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import train_gan_in_double
+import train_gans
 from torch import nn
 
 from core.errors import UserError
@@ -32,17 +32,36 @@ def overrides(world: Path, runs: Path, name: str, *words: str) -> list[str]:
     ]  # fmt: skip
 
 
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TRAININGS = {  # by name: the family, and what else is typed; rates of 0, for Adam's first step goes by the sign alone,
+    # and the rounding of a gradient that is nearly 0 would decide it
+    **{f"float32 {family}": [family] for family in ("attngan", "dfgan")},
+    **{
+        f"float64 {family}": [family, "run.steps=1", "lr_generator=0", "lr_discriminator=0"]
+        for family in FAMILIES
+    },
+}
 
 
-def train_by_one_and_two(monkeypatch, root: Path, script, world: Path, runs: Path, words: list[str]) -> None:
-    """The same training by this process, as the run "one", and by two others, as "two"."""
-    monkeypatch.setattr(sys, "argv", ["train_gan.py", *overrides(world, runs, "one", *words)])
-    script.main()
-    path = root / ("train_gan.py" if script is train_gan else "tests/train_gan_in_double.py")
-    command = [*TWO, str(path), *overrides(world, runs, "two", *words)]
+@pytest.fixture(scope="module")
+def by_one_and_two(root: Path, tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every training by this process, as runs in one/, and by two others, as those of the same names in two/.
+
+    One launch for all of them: three processes take their time to import torch.
+    """
+    folder = tmp_path_factory.mktemp("parallel")
+
+    def trainings(count: str) -> dict[str, list[str]]:
+        return {
+            name: overrides(tiny_world, folder / count, name, f"gan={family}", *FAMILIES[family], *words)
+            for name, (family, *words) in TRAININGS.items()
+        }
+
+    train_gans.train_all(trainings("one"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(root / "tests" / "train_gans.py"), json.dumps(trainings("two"))]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root)
     assert done.returncode == 0, done.stderr
+    return folder
 
 
 def losses(run: Path) -> list[dict[str, float]]:
@@ -50,12 +69,8 @@ def losses(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("family", ["attngan", "dfgan"])
-def test_two_processes_are_one_on_the_same_batch(
-    family: str, root: Path, tiny_world: Path, tmp_path: Path, monkeypatch
-):
-    words = [f"gan={family}", *FAMILIES[family]]
-    train_by_one_and_two(monkeypatch, root, train_gan, tiny_world, tmp_path, words)
-    one, other = losses(tmp_path / "one"), losses(tmp_path / "two")
+def test_two_processes_are_one_on_the_same_batch(family: str, by_one_and_two: Path):
+    one, other = (losses(by_one_and_two / count / f"float32 {family}") for count in ("one", "two"))
     assert len(one) == 4
     close = 1e-4
     for mine, theirs in zip(one, other, strict=True):
@@ -63,16 +78,12 @@ def test_two_processes_are_one_on_the_same_batch(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_two_processes_have_the_gradients_of_one(
-    family: str, root: Path, tiny_world: Path, tmp_path: Path, monkeypatch
-):
-    """Adam, which hides a wrong scale from the losses, keeps a share of every gradient.
-
-    Rates are 0: its first step goes by the sign alone, and the rounding of a gradient that is nearly 0 decides it.
-    """
-    words = [f"gan={family}", *FAMILIES[family], "run.steps=1", "lr_generator=0", "lr_discriminator=0"]
-    train_by_one_and_two(monkeypatch, root, train_gan_in_double, tiny_world, tmp_path, words)
-    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two"))
+def test_two_processes_have_the_gradients_of_one(family: str, by_one_and_two: Path):
+    """Adam, which hides a wrong scale from the losses, keeps a share of every gradient."""
+    one, two = (
+        torch.load(by_one_and_two / count / f"float64 {family}" / "checkpoint.pt", weights_only=True)
+        for count in ("one", "two")
+    )
     for optimizer in ("discriminators optimizer", "generator optimizer"):
         for number, mine in one[optimizer]["state"].items():
             gradient = mine["exp_avg"]
