@@ -18,6 +18,8 @@ from core.fields import shown
 from core.files import make_folder, read_json, sha256, write_bytes, write_json, write_text
 
 FORMAT_VERSION = 2  # 1: keys may be missing, which then have their defaults, and bear older names
+# parts of tensors' names in earlier releases -> today's
+RENAMED = {"trunk": "backbone"}
 HEADER = {"kind": str, "format_version": int, "config": dict, "training": dict}
 
 
@@ -75,7 +77,14 @@ def save_discriminators(folder: Path | str, state: dict[str, torch.Tensor]) -> N
 def load_discriminators(folder: Path | str) -> dict[str, torch.Tensor]:
     """What lies beside a generator, which may be nothing. Raises UserError where the file is damaged."""
     path = Path(folder) / "discriminators.safetensors"
-    return read_tensors(path) if path.exists() else {}
+    return renamed(read_tensors(path)) if path.exists() else {}
+
+
+def renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors by their names, with today's in place of those of earlier releases."""
+    return {
+        ".".join(RENAMED.get(part, part) for part in key.split(".")): value for key, value in state.items()
+    }
 
 
 def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
@@ -100,7 +109,7 @@ def load_model(folder: Path | str, kind: str) -> ModelFiles:
             "use the release that wrote it, or train the model again"
         )
     path = folder / "model.safetensors"
-    state = read_tensors(path)
+    state = renamed(read_tensors(path))
     vocabulary = read_json(folder / "vocabulary.json") if (folder / "vocabulary.json").exists() else None
     training = header.get("training", {})
     return ModelFiles(folder, kind, state, header["config"], vocabulary, training, sha256(path), version)

@@ -51,9 +51,9 @@ def _up_blocks(theirs: str, ours: str, count: int = 4) -> Names:
     return [(f"{theirs}{i + 1}.{j + 1}", f"{ours}.{i}.{j}") for i in range(count) for j in range(2)]
 
 
-def _trunk(network: str, index: int, side: int) -> Names:
-    """The trunk of a discriminator of `side` px: downwards to 4 x 4, then narrowing 3 x 3 blocks."""
-    ours, depth = f"discriminators.{index}.trunk", (side // 64).bit_length() - 1
+def _backbone(network: str, index: int, side: int) -> Names:
+    """The backbone of a discriminator of `side` px: downwards to 4 x 4, then narrowing 3 x 3 blocks."""
+    ours, depth = f"discriminators.{index}.backbone", (side // 64).bit_length() - 1
     down = [f"s{32 * 2**i}" for i in range(depth)]
     blocks = [*down, *(f"{down[-1]}_{i + 1}" for i in range(depth))] if down else []
     deeper = [
@@ -88,7 +88,7 @@ def _discriminators(config: Any, heads: Names) -> Names:
     names: list[tuple[str, str]] = []
     for i, side in enumerate(family_of(config).resolutions(config)):
         network, ours = f"netD{(side // 64).bit_length() - 1}", f"discriminators.{i}"
-        names += [*_trunk(network, i, side), *((f"{network}.{a}", f"{ours}.{b}") for a, b in heads)]
+        names += [*_backbone(network, i, side), *((f"{network}.{a}", f"{ours}.{b}") for a, b in heads)]
     return names
 
 
@@ -130,7 +130,7 @@ def _stackgan(config: StackGanConfig) -> Names:
         ("STAGE2_G.encoder.#", "generator.second.encoder.#"),
         ("STAGE2_G.hr_joint.#", "generator.second.merge.#"),
         ("STAGE2_G.residual.#.block.#", "generator.second.residual.#.block.#"),
-        ("netD.encode_img.#", "discriminators.0.trunk.#"),
+        ("netD.encode_img.#", "discriminators.0.backbone.#"),
         ("netD.get_cond_logits.outlogits.0", "discriminators.0.joint.0"),
         ("netD.get_cond_logits.outlogits.1", "discriminators.0.joint.1"),
         ("netD.get_cond_logits.outlogits.3", "discriminators.0.conditional"),
@@ -181,7 +181,7 @@ def encoder_names(rnn: str = "lstm") -> Names:
         ("text_encoder.rnn", f"text_encoder.{rnn}"),
         ("image_encoder.emb_features", "image_encoder.to_regions"),
         ("image_encoder.emb_cnn_code", "image_encoder.to_global"),
-        ("image_encoder.*", "image_encoder.trunk.*"),
+        ("image_encoder.*", "image_encoder.backbone.*"),
     ]
 
 

@@ -19,7 +19,7 @@ import torch
 import torchvision  # noqa: F401  what takes seconds is loaded once
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = "not there_and_back and not trunk_takes and not published_size"  # and no reader of factors
+SLOW = "not there_and_back and not backbone_takes and not published_size"  # and no reader of factors
 ROOMS = ("t2i", "asr", "vision", "metrics", "evaluation")
 
 
@@ -69,14 +69,14 @@ MUTATIONS = [
     Mutation("DF-GAN's residual unscaled", r"self\.scale\.to\(residual\.dtype\) \* residual", "residual", DFGAN),
     Mutation("GAN-INT-CLS's slope", r"nn\.Linear\(config\.embedding, config\.text_width\), nn\.LeakyReLU\(0\.2\)", "nn.Linear(config.embedding, config.text_width), nn.LeakyReLU(0.1)", "gan_int_cls recorded"),
     Mutation("light encoder's slope", r"nn\.LeakyReLU\(0\.2, inplace=True\)", "nn.LeakyReLU(0.1, inplace=True)", "recorded", "encoders/image"),
-    Mutation("ImageNet's mean", r"0\.485, 0\.456", "0.5, 0.456", "recorded trunks", "vision"),
-    Mutation("ImageNet's deviation", r"\(0\.229, ", "(0.25, ", "recorded trunks", "vision"),
+    Mutation("ImageNet's mean", r"0\.485, 0\.456", "0.5, 0.456", "recorded backbones", "vision"),
+    Mutation("ImageNet's deviation", r"\(0\.229, ", "(0.25, ", "recorded backbones", "vision"),
     # losses of generators and discriminators
     Mutation("AttnGAN: fakes weigh a half, not a third", r"is_real / 2 \+ \(is_fake \+ mismatched\) / 3", "is_real / 2 + (is_fake + mismatched) / 2", ATTNGAN),
     Mutation("AttnDCGAN: fakes weigh a third", r"is_real \+ \(is_fake \+ mismatched\) / 2", "is_real + (is_fake + mismatched) / 3", ATTNGAN, "attngan"),
     Mutation("StackGAN: mismatched weigh a third", r"is_real \+ \(is_fake \+ mismatched\) / 2", "is_real + (is_fake + mismatched) / 3", STACKGAN, "families/stackgan.py"),
     Mutation("DF-GAN: mismatched weigh a third", r"is_real \+ \(is_fake \+ mismatched\) / 2", "is_real + (is_fake + mismatched) / 3", DFGAN, "dfgan"),
-    Mutation("projected: mismatched weigh a third", r"is_real \+ \(is_fake \+ mismatched\) / 2", "is_real + (is_fake + mismatched) / 3", "trunks recorded", "projected"),
+    Mutation("projected: mismatched weigh a third", r"is_real \+ \(is_fake \+ mismatched\) / 2", "is_real + (is_fake + mismatched) / 3", "backbones recorded", "projected"),
     Mutation("AttnGAN: fakes are called real", r"(D\.conditional_logits\(of_fake, text\.sentence\)), False", r"\1, True", ATTNGAN, "attngan"),
     Mutation("StackGAN: mismatched are called real", r"(of_real\[:-1\], condition\[1:\]\)), False", r"\1, True", STACKGAN, "families/stackgan.py"),
     Mutation("mismatched with the next sentence", r"of_real\.roll\(-1, 0\)", "of_real.roll(1, 0)", DFGAN),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import attngan_iteration, common, damsm, generation, loader, trunks
+from benchmarks import attngan_iteration, backbones, common, damsm, generation, loader
 from data.captioned_images import load_images
 
 
@@ -21,8 +21,8 @@ def test_a_folded_generator_paints_the_same():
     generation.check(generation.TINY)
 
 
-def test_a_folded_trunk_has_the_same_gradient():
-    trunks.forms(*trunks.TINY)
+def test_a_folded_backbone_has_the_same_gradient():
+    backbones.forms(*backbones.TINY)
 
 
 def test_packed_pictures_are_those_of_their_files(tiny_world: Path, tmp_path: Path):

@@ -91,7 +91,7 @@ def test_the_generator_is_the_originals(dtype: torch.dtype, training: bool):
 
 @DTYPES
 @MODES
-def test_the_trunk_is_the_originals(dtype: torch.dtype, training: bool):
+def test_the_backbone_is_the_originals(dtype: torch.dtype, training: bool):
     golden, networks = read("net_d", "netD", dtype)
     x = golden.image("x", 64).requires_grad_()
     features = networks["discriminators"].train(training)[0].features(x)

@@ -725,7 +725,7 @@ def test_mobilenet_knows_a_goldfinch(realdata):
 
 def test_inception_does_not_count_padding(realdata):
     network = load_feature_network(realdata / "networks" / "inception_v3_to_mixed6e_fp16.safetensors")
-    block = network.trunk.Mixed_6e
+    block = network.backbone.Mixed_6e
     x = torch.rand(1, 768, 17, 17)
     last = block.branch_pool[-1](F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False))
     assert torch.allclose(block(x)[:, -last.shape[1] :], last, atol=1e-5)

@@ -21,7 +21,7 @@ from t2i.families.registry import FAMILIES, SETTINGS, build_config, family_of
 from t2i.painter import Painter, painter_of
 from training import gan as train_gan
 from training.warm_start import start_from
-from vision.backbones import Trunk
+from vision.backbones import Backbone
 
 SMALL = {
     "attngan": ["gan.stages=1", "gan.width=4", "gan.discriminator_width=4"],
@@ -106,10 +106,10 @@ def test_what_a_training_started_from_is_known_when_it_goes_on(tiny_world, tmp_p
     first = go(name="first")
     start = f"start={tmp_path / 'first' / 'model'}"
     go(start, "run.steps=1", name="second")
-    trunk = Trunk("mobilenet_v2")
-    trunk.load(tmp_path / "network.pth")
+    backbone = Backbone("mobilenet_v2")
+    backbone.load(tmp_path / "network.pth")
     kept = load_discriminators(tmp_path / "second" / "model")
-    assert torch.equal(kept["0.trunk.layers.0.0.weight"], trunk.state_dict()["layers.0.0.weight"])
+    assert torch.equal(kept["0.backbone.layers.0.0.weight"], backbone.state_dict()["layers.0.0.weight"])
 
     shutil.rmtree(tmp_path / "first")
     second = go(start, "run.steps=2", name="second")

@@ -290,7 +290,7 @@ def test_image_encoder_heads(dtype: torch.dtype):
     golden = Golden("attngan_cnn_encoder_heads", dtype)
     with torch.device("meta"):
         encoder = InceptionImageEncoder(golden.sizes["nef"])
-    encoder.trunk = nn.ModuleDict()
+    encoder.backbone = nn.ModuleDict()
     model = nn.ModuleDict({"image_encoder": encoder.to_empty(device="cpu")})
     golden.load(model, encoder_names(), "image_encoder")
     maps, pooled = golden.input("mixed_6e"), golden.input("pooled")
@@ -561,8 +561,12 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
     assert "both hold a netG" in refused(None, str(generator), str(generator))
     assert "No such file" in refused(None, str(tmp_path / "none.pth"))
     fc = "h_net1.fc.0.weight"
-    assert f"'{fc}' {tuple(state[fc].shape)} holds NaN" in refused(state | {fc: state[fc] * torch.nan}, *whole)
-    assert f"'{fc}' {tuple(state[fc].shape)} holds complex numbers" in refused(state | {fc: state[fc] * 1j}, *whole)
+    assert f"'{fc}' {tuple(state[fc].shape)} holds NaN" in refused(
+        state | {fc: state[fc] * torch.nan}, *whole
+    )
+    assert f"'{fc}' {tuple(state[fc].shape)} holds complex numbers" in refused(
+        state | {fc: state[fc] * 1j}, *whole
+    )
     assert "do not tell the sizes" in refused(state | {fc: state[fc][0]}, *whole)
     for content, told in (
         (b"no checkpoint", "cut short, damaged, or no file of weights"),
@@ -576,7 +580,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path):
         renamed("netG.fc.weight.0", names_of(DfGanConfig()))
 
 
-# ---- a trunk from a file ----
+# ---- a backbone from a file ----
 
 
 @pytest.mark.parametrize("change", [{"max_multiplier": 16}, {"size": 64, "grown_from": 32}])
@@ -587,14 +591,17 @@ def test_what_the_authors_dfgan_has_not_is_not_converted(change):
         names_of(DfGanConfig(**change))
 
 
-def test_a_trunk_takes_the_weights_of_a_file_and_keeps_them(tmp_path: Path):
+def test_a_backbone_takes_the_weights_of_a_file_and_keeps_them(tmp_path: Path):
     torch.manual_seed(0)
     trained, encoder = InceptionImageEncoder(16), InceptionImageEncoder(16)
-    state = trained.trunk.state_dict() | {"fc.weight": torch.zeros(1000, 2048)}  # torchvision's file has more
+    state = trained.backbone.state_dict() | {
+        "fc.weight": torch.zeros(1000, 2048)
+    }  # torchvision's file has more
     torch.save(state, tmp_path / "inception_v3.pth")
     encoder.load_backbone(tmp_path / "inception_v3.pth")
     assert all(
-        torch.equal(a, b) for a, b in zip(encoder.trunk.parameters(), trained.trunk.parameters(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(encoder.backbone.parameters(), trained.backbone.parameters(), strict=True)
     )
     torch.save({k: v for k, v in state.items() if not k.startswith("Mixed_7c")}, tmp_path / "shorter.pth")
     with pytest.raises(UserError, match=r"shorter.pth lacks Mixed_7c\."):

@@ -39,7 +39,7 @@ from training.gan_board import show_samples
 from training.run import Run
 from training.schedule import every_epoch, linear_end, set_rate
 from training.warm_start import start_from
-from vision.backbones import Trunk
+from vision.backbones import Backbone
 
 MANY = 10**9
 
@@ -73,7 +73,7 @@ class TrainGan:
     beta2: float = bounded(0.999, 0, 0.99999)
     ema: float = bounded(0.999, 0, 0.9999999)  # decay of the generator's average, which is what is saved
     channels_last: bool = False  # memory layout: slower on CPUs, faster on GPUs
-    compile: bool = False  # torch.compile the generator and the discriminators' trunks
+    compile: bool = False  # torch.compile the generator and the discriminators' backbones
     measure_every: int = bounded(
         0, 0, MANY
     )  # steps between measures of validation captions' images, 0 for none
@@ -227,7 +227,7 @@ def update(optimizer: torch.optim.Optimizer) -> None:
 def load_backbones(network: nn.Module, path: str) -> None:
     """Give the pretrained networks within a network the weights of a file, where one is named."""
     for part in network.modules() if path else ():
-        if isinstance(part, Trunk):
+        if isinstance(part, Backbone):
             part.load(path)
 
 

@@ -1,4 +1,4 @@
-"""Small networks trained on ImageNet, as trunks for what learns from birds: their maps at several scales."""
+"""Small networks trained on ImageNet, as backbones for what learns from birds: their maps at several scales."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -20,7 +20,7 @@ TAPS: dict[str, dict[int, tuple[int, int]]] = {
 }
 
 
-class Trunk(nn.Module):
+class Backbone(nn.Module):
     """MobileNetV2 or SqueezeNet 1.1 without its classifier.
 
     It starts from random weights; `load` gives it a file's. Its convolutions carry the BatchNorm after them: whoever
@@ -61,7 +61,7 @@ class Trunk(nn.Module):
 class ThinnedConv(nn.Conv2d):
     """A depthwise convolution of stride 2: one of stride 1, of which every second row and column is kept.
 
-    On CPUs the gradient of the strided one takes several times as long, and most of a trunk's.
+    On CPUs the gradient of the strided one takes several times as long, and most of a backbone's.
     """
 
     def forward(self, x: Tensor) -> Tensor:

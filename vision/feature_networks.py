@@ -28,12 +28,12 @@ class FeatureNetwork:
     checksum: str  # SHA-256 of the file
     size: int  # side at which pictures are read, px
     normalise: Callable[[Tensor], Tensor]  # of (B, 3, size, size) in [-1, 1]
-    trunk: nn.Module
+    backbone: nn.Module
     classifier: nn.Module | None
     antialias: bool = True  # where pictures are reduced to `size`
 
     def to(self, device: torch.device) -> "FeatureNetwork":
-        for part in (self.trunk, self.classifier):
+        for part in (self.backbone, self.classifier):
             if part is not None:
                 part.to(device)
         return self
@@ -51,7 +51,7 @@ class FeatureNetwork:
         return self.classifier(self._maps(images)).softmax(dim=1)
 
     def _maps(self, images: Tensor) -> Tensor:
-        return self.trunk(self.normalise(resized(images, self.size, self.antialias)))
+        return self.backbone(self.normalise(resized(images, self.size, self.antialias)))
 
 
 def load_feature_network(path: Path | str) -> FeatureNetwork:
@@ -110,20 +110,20 @@ def _inception(path: Path, state: dict[str, Tensor]) -> FeatureNetwork:
     whole = torchvision.models.inception_v3(
         weights=None, aux_logits=False, transform_input=False, init_weights=False
     )
-    trunk = nn.Sequential()
+    backbone = nn.Sequential()
     for name, block in whole.named_children():
-        trunk.add_module(name, block)
+        backbone.add_module(name, block)
         if name == LAST_INCEPTION_BLOCK:
             break
-    load_torchvision(trunk, state, path)
-    for block in trunk.children():
+    load_torchvision(backbone, state, path)
+    for block in backbone.children():
         if isinstance(
             block, torchvision.models.inception.InceptionA | torchvision.models.inception.InceptionC
         ):
             block.branch_pool = nn.Sequential(_WithoutPadding(), block.branch_pool)
     name = "Inception-v3 up to Mixed_6e, 768-d"
     # as pytorch-fid reduces pictures of more than 299 px, so that its figures can be compared
-    return FeatureNetwork(name, sha256(path), 299, _as_it_is, _frozen(trunk), None, antialias=False)
+    return FeatureNetwork(name, sha256(path), 299, _as_it_is, _frozen(backbone), None, antialias=False)
 
 
 class _WithoutPadding(nn.Module):

@@ -17,10 +17,10 @@ def discriminator_block(
     return [convolution, *([nn.BatchNorm2d(outputs)] if normed else []), nn.LeakyReLU(0.2)]
 
 
-def discriminator_trunk(
+def discriminator_backbone(
     width: int, resolution: int, max_channels: int = 0, normed: bool = True
 ) -> tuple[nn.Sequential, int]:
-    """An image (B, 3, s, s) of 64 px or more to features (B, n, 4, 4): the trunk and n, which is 8 times `width`.
+    """An image (B, 3, s, s) of 64 px or more to features (B, n, 4, 4): the backbone and n, which is 8 times `width`.
 
     Strided convolutions down to 4 x 4 double their channels, or stop at `max_channels` (0 for none); what is wider than
     n is narrowed there.
@@ -55,14 +55,14 @@ class ConvolutionalDiscriminator(nn.Module):
         the second head; condition_first: it comes before the image's features, as in StackGAN-v2, or after them."""
         super().__init__()
         self.condition_first = condition_first
-        self.trunk, n = discriminator_trunk(width, resolution, max_channels, normed)
+        self.backbone, n = discriminator_backbone(width, resolution, max_channels, normed)
         self.unconditional = nn.Conv2d(n, 1, 4) if unconditional else None
         self.joint = nn.Sequential(*discriminator_block(n + condition, n, 3, 1, normed))
         self.conditional = nn.Conv2d(n, 1, 4)
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, s, s) -> (B, 8d, 4, 4)."""
-        return self.trunk(images)
+        return self.backbone(images)
 
     def unconditional_logits(self, features: Tensor) -> Tensor:
         """(B, 8d, 4, 4) -> logits (B,) of being a real image; only where there is a head for it."""

@@ -14,11 +14,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from core.precision import at_least_float32
 from t2i.layers import tile_spatially
-from vision.backbones import Trunk, resized
+from vision.backbones import Backbone, resized
 
 
 class Mixing(nn.Module):
-    """Fixed random convolutions over a trunk's maps: of all channels, and of each scale with the coarser ones."""
+    """Fixed random convolutions over a backbone's maps: of all channels, and of each scale with the coarser ones."""
 
     def __init__(self, channels: list[int], width: int):
         super().__init__()
@@ -90,19 +90,19 @@ class ProjectedDiscriminator(nn.Module):
         channels of the finest mixed map; text_width: of the reduced sentence; backbone_size: side of its input, px."""
         super().__init__()
         self.size = backbone_size
-        self.trunk = Trunk(backbone)
-        self.mixing = Mixing(self.trunk.channels, mixing_width)
+        self.backbone = Backbone(backbone)
+        self.mixing = Mixing(self.backbone.channels, mixing_width)
         scales = nn.ModuleList()
         for i, inputs in enumerate(self.mixing.widths):
             halvings = (self.size // (4 * 2**i) // 4).bit_length() - 1  # down to 4 x 4
             scales.append(ScaleDiscriminator(inputs, max(halvings, 0), width, embedding, text_width))
         self.scales: Sequence[ScaleDiscriminator] = scales  # type: ignore[assignment]  # a ModuleList's are untyped
-        self.trunk.requires_grad_(False)
+        self.backbone.requires_grad_(False)
         self.mixing.requires_grad_(False)
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, s, s) -> (B, scales * width, 4, 4)."""
-        mixed = self.mixing(self.trunk(resized(images, self.size)))
+        mixed = self.mixing(self.backbone(resized(images, self.size)))
         return torch.cat([D.features(m) for D, m in zip(self.scales, mixed, strict=True)], dim=1)
 
     def conditional_logits(self, features: Tensor, sentence: Tensor) -> Tensor:

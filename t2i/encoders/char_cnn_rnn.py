@@ -186,7 +186,7 @@ class PrecomputedImages(ImageEncoder):
 
     def __init__(self, embedding: int):
         super().__init__()
-        self.embedding = embedding
+        self.embedding, self.backbone = embedding, None
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images: features (B, E) -> themselves as one region (B, 1, E), and as global feature (B, E)."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from core.checkpoints import read_tensors
 from core.errors import UserError
 from core.precision import at_least_float32
-from vision.backbones import Trunk, load_torchvision, resized
+from vision.backbones import Backbone, load_torchvision, resized
 
 
 def _halve(inputs: int, outputs: int) -> nn.Sequential:
@@ -44,12 +44,8 @@ class ImageEncoder(nn.Module):
     """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) and a global feature (B, E)."""
 
     title: ClassVar[str]  # for a model card
+    backbone: nn.Module | None  # the part with published weights, where there is one
     needs_backbone_weights: ClassVar[bool] = False  # whether it cannot learn without those of `load_backbone`
-
-    @property
-    def backbone(self) -> nn.Module | None:
-        """The part with published weights, where there is one."""
-        return self._modules.get("trunk")
 
     def load_backbone(self, path: Path | str) -> None:
         """Give the backbone the weights of a file in torchvision's names (.pth or .safetensors).
@@ -74,11 +70,11 @@ class LightImageEncoder(ImageEncoder):
 
     title = "a light convolutional image encoder"
 
-    def __init__(self, embedding: int = 256, width: int = 32, size: int = 128, looks: int = 8):
+    def __init__(self, embedding: int = 256, width: int = 32, size: int = 128, pooling_heads: int = 8):
         """embedding: E; width: channels of the first convolution; size: side to which inputs are brought, px;
-        looks: softmaxes over the places."""
+        pooling_heads: softmaxes over the places, each of which pools them once."""
         super().__init__()
-        self.size = size
+        self.size, self.backbone = size, None
         w = width
         self.quarter = nn.Sequential(_halve(3, w), _halve(w, 2 * w))
         self.eighth = _halve(2 * w, 4 * w)
@@ -86,9 +82,9 @@ class LightImageEncoder(ImageEncoder):
         self.context = _halve(4 * w, 4 * w)
         self.meet = _meeting(14 * w, 6 * w)
         self.to_regions = nn.Conv2d(6 * w, embedding, 1, bias=False)
-        self.to_places = nn.Conv2d(6 * w, looks, 1)
+        self.to_places = nn.Conv2d(6 * w, pooling_heads, 1)
         self.to_values = nn.Conv2d(6 * w, embedding // 2, 1, bias=False)
-        self.to_global = nn.Linear(looks * (embedding // 2), embedding)
+        self.to_global = nn.Linear(pooling_heads * (embedding // 2), embedding)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) with R = (size / 16)^2, and global (B, E)."""
@@ -97,9 +93,9 @@ class LightImageEncoder(ImageEncoder):
         sixteenth = self.sixteenth(eighth)
         met = self.meet(_together([F.avg_pool2d(quarter, 2), eighth, sixteenth, self.context(sixteenth)]))
         regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)  # (B, R, E)
-        places = at_least_float32(self.to_places(met)).flatten(2).softmax(2)  # (B, looks, hw)
+        places = at_least_float32(self.to_places(met)).flatten(2).softmax(2)  # (B, pooling_heads, hw)
         values = self.to_values(met).flatten(2).transpose(1, 2)
-        seen = (places @ values.to(places.dtype)).flatten(1)  # (B, looks * E/2)
+        seen = (places @ values.to(places.dtype)).flatten(1)  # (B, pooling_heads * E/2)
         return at_least_float32(regions), at_least_float32(self.to_global(seen))
 
 
@@ -112,6 +108,7 @@ class PretrainedImageEncoder(ImageEncoder):
     """
 
     needs_backbone_weights = True  # its BatchNorm follows no images, so it would not learn
+    backbone: Backbone
     name: ClassVar[str]  # of the backbone
 
     def __init__(self, embedding: int = 256, width: int = 32, size: int = 128):
@@ -119,16 +116,16 @@ class PretrainedImageEncoder(ImageEncoder):
         light encoder's."""
         super().__init__()
         self.size = size
-        self.trunk: Trunk = Trunk(self.name, finest=8)
-        channels = sum(self.trunk.channels)
+        self.backbone = Backbone(self.name, finest=8)
+        channels = sum(self.backbone.channels)
         self.meet = _meeting(channels, 12 * width)
         self.to_regions = nn.Conv2d(12 * width, embedding, 1, bias=False)
-        pooled = channels + self.trunk.channels[-1]
+        pooled = channels + self.backbone.channels[-1]
         self.to_global = nn.Sequential(nn.BatchNorm1d(pooled, affine=False), nn.Linear(pooled, embedding))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> regions (B, R, E) with R near (size / 16)^2, and global (B, E)."""
-        maps = self.trunk(resized(images, self.size))
+        maps = self.backbone(resized(images, self.size))
         met = self.meet(_together(maps))
         regions = self.to_regions(F.avg_pool2d(met, 2)).flatten(2).transpose(1, 2)
         kept = [at_least_float32(m) for m in maps]
@@ -136,7 +133,7 @@ class PretrainedImageEncoder(ImageEncoder):
         return at_least_float32(regions), at_least_float32(self.to_global(pooled))
 
     def load_backbone(self, path: Path | str) -> None:
-        self.trunk.load(path)
+        self.backbone.load(path)
 
 
 class MobileNetImageEncoder(PretrainedImageEncoder):
@@ -151,9 +148,11 @@ class InceptionImageEncoder(ImageEncoder):
     """Inception-v3 without its classifier, and a linear map each to regions and to a global feature (section 3.2).
 
     Regions are seen after Mixed_6e, the whole picture after Mixed_7c. As with the authors pictures are enlarged with
-    their corners aligned and are not normalised, and the trunk's BatchNorm statistics follow the birds in train mode.
+    their corners aligned and are not normalised, and the backbone's BatchNorm statistics follow the birds in train
+    mode.
     """
 
+    backbone: nn.ModuleDict
     title = "Inception-v3"
     SIDE = 299  # px, that the backbone was made for
 
@@ -169,7 +168,7 @@ class InceptionImageEncoder(ImageEncoder):
         blocks = {
             name: block for name, block in whole.named_children() if name not in ("avgpool", "dropout", "fc")
         }
-        self.trunk: nn.ModuleDict = nn.ModuleDict(blocks)
+        self.backbone = nn.ModuleDict(blocks)
         self.to_regions = nn.Conv2d(768, embedding, 1, bias=False)
         self.to_global = nn.Linear(2048, embedding)
         for head in (self.to_regions, self.to_global):
@@ -178,7 +177,7 @@ class InceptionImageEncoder(ImageEncoder):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> regions (B, 289, E), and global (B, E)."""
         maps = x = self.enlarged(images)
-        for name, block in self.trunk.items():
+        for name, block in self.backbone.items():
             x = block(x)
             if name == "Mixed_6e":
                 maps = x  # (B, 768, 17, 17)
@@ -194,7 +193,7 @@ class InceptionImageEncoder(ImageEncoder):
         return at_least_float32(regions), at_least_float32(self.to_global(seen))
 
     def load_backbone(self, path: Path | str) -> None:
-        load_torchvision(self.trunk, read_tensors(path), path)
+        load_torchvision(self.backbone, read_tensors(path), path)
 
 
 IMAGE_ENCODERS: dict[str, type[ImageEncoder]] = {

@@ -152,7 +152,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: GanIntClsConfig):
         super().__init__()
         d = config.discriminator_width
-        self.trunk = nn.Sequential(
+        self.backbone = nn.Sequential(
             nn.Conv2d(3, d, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
             *_halved(d, 2 * d), nn.LeakyReLU(0.2),
             *_halved(2 * d, 4 * d), nn.LeakyReLU(0.2),
@@ -169,7 +169,7 @@ class Discriminator(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, 64, 64) -> (B, 8d, 4, 4)."""
-        return self.trunk(images)
+        return self.backbone(images)
 
     def conditional_logits(self, features: Tensor, sentence: Tensor) -> Tensor:
         """Logits (B,) of being a real image of the sentence (B, E)."""

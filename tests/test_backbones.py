@@ -1,4 +1,4 @@
-"""Networks trained on ImageNet as trunks: of an image encoder that learns from them, of a judge that looks through."""
+"""Networks trained on ImageNet as backbones: of image encoders that learn from them, of projected discriminators."""
 
 import sys
 from functools import partial
@@ -26,7 +26,7 @@ from t2i.families.projected import (
 from t2i.families.registry import SETTINGS, family_of
 from training import encoder as train_encoder
 from training import gan as train_gan
-from vision.backbones import TAPS, Trunk, imagenet_normalised
+from vision.backbones import TAPS, Backbone, imagenet_normalised
 
 networks = pytest.mark.parametrize("name", TAPS)
 
@@ -42,27 +42,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @networks
-def test_a_trunk_gives_torchvision_s_maps_at_every_scale(name: str, files: Path):
-    trunk = Trunk(name).train()
-    trunk.load(files / f"{name}.pth")
+def test_a_backbone_gives_torchvision_s_maps_at_every_scale(name: str, files: Path):
+    backbone = Backbone(name).train()
+    backbone.load(files / f"{name}.pth")
     whole = getattr(torchvision.models, name)(weights=None).eval()
     whole.load_state_dict(torch.load(files / f"{name}.pth"))
     images = torch.rand(2, 3, 128, 128) * 2 - 1
-    maps = trunk(images)
+    maps = backbone(images)
     expected = whole.features(imagenet_normalised(images))
     torch.testing.assert_close(
         maps[-1], expected, rtol=1e-4, atol=1e-5 * float(expected.detach().abs().max())
     )
-    for scale, channels, found in zip(TAPS[name], trunk.channels, maps, strict=True):
+    for scale, channels, found in zip(TAPS[name], backbone.channels, maps, strict=True):
         assert found.shape[1] == channels and abs(found.shape[-1] - 128 // scale) <= 1
-    assert [m.shape for m in Trunk(name, finest=8)(images)] == [m.shape for m in maps[1:]]
+    assert [m.shape for m in Backbone(name, finest=8)(images)] == [m.shape for m in maps[1:]]
 
 
-def test_a_trunk_names_what_does_not_fit(files: Path, tmp_path: Path):
+def test_a_backbone_names_what_does_not_fit(files: Path, tmp_path: Path):
     with pytest.raises(UserError, match=r"squeezenet1_1.pth lacks 0\.0\.weight"):
-        Trunk("mobilenet_v2").load(files / "squeezenet1_1.pth")
+        Backbone("mobilenet_v2").load(files / "squeezenet1_1.pth")
     with pytest.raises(UserError, match="cannot read the weights .*none.pth"):
-        Trunk("mobilenet_v2").load(tmp_path / "none.pth")
+        Backbone("mobilenet_v2").load(tmp_path / "none.pth")
     with pytest.raises(UserError, match='backbone="vgg": one of mobilenet_v2, squeezenet1_1 was expected'):
         ProjectedConfig(backbone="vgg")
 
@@ -89,21 +89,21 @@ def small_training(world: Path, runs: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
-def test_a_trunk_learns_at_a_rate_of_its_own(
+def test_a_backbone_learns_at_a_rate_of_its_own(
     rate: float, files: Path, tiny_world: Path, tmp_path, monkeypatch
 ):
     words = [f"backbone_weights={files / 'mobilenet_v2.pth'}", f"backbone_rate={rate}"]
     monkeypatch.setattr(sys, "argv", small_training(tiny_world, tmp_path, *words))
     train_encoder.main()
-    before = Trunk("mobilenet_v2", finest=8)
+    before = Backbone("mobilenet_v2", finest=8)
     before.load(files / "mobilenet_v2.pth")
-    trunk = Damsm.load(tmp_path / "damsm" / "model").image_encoder.trunk
-    assert isinstance(trunk, Trunk)
-    pairs = list(zip(trunk.parameters(), before.parameters(), strict=True))
+    backbone = Damsm.load(tmp_path / "damsm" / "model").image_encoder.backbone
+    assert isinstance(backbone, Backbone)
+    pairs = list(zip(backbone.parameters(), before.parameters(), strict=True))
     moved = max(float((mine - theirs).detach().abs().max()) for mine, theirs in pairs)
     rounding = 1e-3  # of float16, in which a model is stored
     assert moved < (rounding if rate == 0 else rounding + 3e-4)  # Adam's step is the rate or less
-    buffers = zip(trunk.buffers(), before.buffers(), strict=True)
+    buffers = zip(backbone.buffers(), before.buffers(), strict=True)
     assert all(
         torch.allclose(a.float(), b.float(), atol=1e-3) for a, b in buffers
     )  # no statistics are followed
@@ -231,3 +231,27 @@ def test_a_network_belongs_to_the_family_that_looks_through_it():
         UserError, match=r"backbone_weights=mobilenet_v2.pth is for .* gan=projected .*; gan=dfgan has none"
     ):
         train_gan.check(other, encoder)
+
+
+def test_model_folders_with_the_old_names_load_and_are_saved_with_today_s(root: Path, tmp_path: Path):
+    """The released encoder of real birds calls its backbone `trunk`."""
+    from safetensors import safe_open
+
+    from core.model_folder import load_discriminators, save_discriminators
+
+    def names(folder: Path) -> list[str]:
+        with safe_open(folder / "model.safetensors", "pt") as file:
+            return list(file.keys())
+
+    released = root / "weights" / "real-damsm"
+    assert any(".trunk." in name for name in names(released))
+    model = Damsm.load(released)
+    assert isinstance(model.image_encoder.backbone, Backbone)
+    model.save(tmp_path / "again", "# card", {})
+    assert not any("trunk" in name for name in names(tmp_path / "again"))
+    assert len(names(tmp_path / "again")) == len(names(released))
+    again = Damsm.load(tmp_path / "again").state_dict()
+    assert all(torch.equal(again[key], value) for key, value in model.state_dict().items())
+
+    save_discriminators(tmp_path, {"0.trunk.0.weight": torch.ones(2), "0.head.trunks": torch.zeros(1)})
+    assert sorted(load_discriminators(tmp_path)) == ["0.backbone.0.weight", "0.head.trunks"]

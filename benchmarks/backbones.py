@@ -1,4 +1,4 @@
-"""A picture's gradient through MobileNetV2 against torchvision's own: `python -m benchmarks.trunks`.
+"""A picture's gradient through MobileNetV2 against torchvision's own: `python -m benchmarks.backbones`.
 
 What every step of a projected GAN waits for. The textbook's form has BatchNorm in eval mode, strided depthwise
 convolutions and torch's memory layout; ours folds, thins and keeps channels last. Both in bfloat16, in one process with
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.common import Form, cores, in_turn, parser, report, timer
 from core.precision import at_least_float32, autocast
 from core.runtime import set_up
-from vision.backbones import Trunk, fold_batch_norm, imagenet_normalised
+from vision.backbones import Backbone, fold_batch_norm, imagenet_normalised
 
 NAME = "mobilenet_v2"
 BATCH, SIDE = 32, 128
@@ -28,7 +28,7 @@ def networks() -> dict[str, nn.Module]:
     """torchvision's layers and ours, of the same random weights, whose gradient nobody needs."""
     torch.manual_seed(0)
     textbook = getattr(torchvision.models, NAME)(weights=None).features.eval()
-    ours, folded = Trunk(NAME), copy.deepcopy(textbook)
+    ours, folded = Backbone(NAME), copy.deepcopy(textbook)
     fold_batch_norm(folded)
     ours.layers.load_state_dict(folded.state_dict())
     return {name: network.requires_grad_(False) for name, network in (("textbook", textbook), ("ours", ours))}
@@ -38,7 +38,7 @@ def gradient(network: nn.Module, images: Tensor, precision: str = "bf16") -> Ten
     """Of the last map's mean square, with respect to images (B, 3, s, s)."""
     images = images.clone().requires_grad_()
     with autocast(CPU, precision):
-        seen = network(images)[-1] if isinstance(network, Trunk) else network(imagenet_normalised(images))
+        seen = network(images)[-1] if isinstance(network, Backbone) else network(imagenet_normalised(images))
     (slope,) = torch.autograd.grad(at_least_float32(seen).square().mean(), images)
     return slope
 
@@ -60,7 +60,7 @@ def main() -> None:
     in_turn(timers, 2)  # the first calls are slow
     cases = {f"{NAME}, {side} px": in_turn(timers, options.rounds)}
     report(
-        "trunks", {"batch": batch, "rounds": options.rounds}, cases, write=not options.tiny, pictures=batch
+        "backbones", {"batch": batch, "rounds": options.rounds}, cases, write=not options.tiny, pictures=batch
     )
 
 
