@@ -369,6 +369,15 @@ def test_a_sweep_is_summarised(tmp_path, capsys):
     assert "width-8  step 1, loss 0.25, accuracy 1" in capsys.readouterr().out
 
 
+def test_a_checkpoint_with_older_names_of_tensors_goes_on(tmp_path):
+    run = begin(tmp_path)
+    optimizer = {"state": {0: {"trunk": torch.ones(1)}}, "param_groups": []}
+    run.save(0, model={"0.trunk.weight": torch.ones(2)}, optimizer=optimizer, before={"hours": 1.0})
+    state = begin(tmp_path, name="x").restore()
+    assert list(state["model"]) == ["0.backbone.weight"] and state["before"] == {"hours": 1.0}
+    assert state["optimizer"] == optimizer and state["step"] == 1
+
+
 # ---- TensorBoard ----
 
 

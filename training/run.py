@@ -28,6 +28,7 @@ from core.files import (
     write_torch,
 )  # fmt: skip
 from core.interrupts import hold_signals, interrupt
+from core.model_folder import renamed
 from core.precision import resolve_precision
 from core.runtime import code_revision
 from training.board import Board
@@ -176,7 +177,7 @@ class Run:
                 f"{self.checkpoint} holds a {type(content).__name__}, not a training; delete it to start again, or "
                 "restore it from a copy"
             )
-        state = Checkpoint(content)
+        state = Checkpoint({key: with_todays_names(part) for key, part in content.items()})
         state.path = self.checkpoint
         if not isinstance(state["step"], int) or not isinstance(state["elapsed"], int | float):
             raise UserError(
@@ -325,6 +326,12 @@ class Run:
             return False
         print(f"{self.folder} is complete ({state['step']} steps); its model is {self.model_folder}")
         return True
+
+
+def with_todays_names(part: Any) -> Any:
+    """A part of a checkpoint; where it is a network's state, its tensors by today's names."""
+    is_state = isinstance(part, dict) and all(isinstance(value, Tensor) for value in part.values())
+    return renamed(part) if is_state else part
 
 
 def _step_of(line: str) -> float:
