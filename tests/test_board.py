@@ -49,9 +49,9 @@ def test_the_recogniser_shows_rates_transcripts_sound_and_attention(tmp_path: Pa
     board = read(tmp_path / "a")
     assert rates(board, "recognizer") == pytest.approx([0.5e-3, 1e-3])
     tables = texts(board, "validation/transcripts")
-    assert len(tables) == 2 and all("| LJ001-0008 | the tail is grey |" in table for table in tables)
+    assert len(tables) == 2 and all("| LJ/val/LJ001-0008 | the tail is grey |" in table for table in tables)
     audio = board.Tags()["audio"]
-    assert sorted(audio) == ["validation/LJ001-0008", "validation/LJ001-0009"]
+    assert sorted(audio) == ["validation/LJ/val/LJ001-0008", "validation/LJ/val/LJ001-0009"]
     assert [len(board.Audio(tag)) for tag in audio] == [1, 1]  # once a run, not at every validation
     assert len(board.Images("attention")) == 2
     assert (tmp_path / "a" / "samples" / "attention_000002.png").is_file()
