@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from t2i.encoders.image import InceptionImageEncoder
 from t2i.encoders.registry import encoder_of
 from t2i.families.registry import family_of
 from t2i.painter import Painter
@@ -31,6 +32,7 @@ GANS = {  # parameters of the generator and of each discriminator, as counted in
 }
 ENCODERS = {"damsm_cub": (2_075_320, 22_506_720), "damsm_cub_light": (2_075_320, None),
             "char_cnn_rnn_cub": (4_045_184, None)}  # fmt: skip
+LARGE = ("attngan_512_cub", "attngan_512_naive_cub", "damsm_cub")  # pictures: two of them must do
 REDUCED = {
     "attngan": ["gan.width=2", "gan.discriminator_width=2"],
     "attndcgan": ["gan.width=2", "gan.discriminator_width=2"],
@@ -79,9 +81,10 @@ def test_an_encoder_has_the_published_size(name: str):
 def run(monkeypatch, script, name: str, world: Path, runs: Path, *words: str) -> Path:
     """Two steps of an experiment on a few painted birds."""
     given = [
-        f"experiment={name}", *words, "batch=4", "run.steps=2", "run.sample_every=0", "run.precision=fp32",
+        f"experiment={name}", f"batch={2 if name in LARGE else 4}", "run.steps=2", "run.sample_every=0",
         f"data.root={world / 'painted_birds'}", f"data.cache={world / 'painted_birds' / 'cache'}",
         "data.painted=true", f"run.root={runs}", "run.threads=1", "run.device=cpu",
+        "run.precision=fp32", *words,
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *given])
     script.main()
@@ -111,6 +114,7 @@ def test_stage_ii_starts_from_stage_i(tiny_world: Path, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_an_encoder_trains_at_reduced_width(name: str, tiny_world: Path, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr(InceptionImageEncoder, "SIDE", 107)
     words = ["encoder.embedding=16", "encoder.image_width=4"]
     words += ["encoder.first_width=8", "encoder.width=16"] if "char" in name else ["encoder.word_width=8"]
     run(monkeypatch, train_encoder, name, tiny_world, tmp_path, *words)
