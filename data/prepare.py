@@ -1,8 +1,9 @@
-"""Prepare a data set: `python -m data.prepare painted_birds`, or spoken_captions, cub, coco, ljspeech, librispeech.
+"""Prepare a data set: `python -m data.prepare painted_birds`, or spoken_captions, spoken, cub, coco, ljspeech, ...
 
 The painted birds and their voices are made here and written in the layouts that the field uses, so that the same
-readers serve them and the real sets. Real sets are read, checked for what training needs, and packed into a cache; with
---download they are fetched first. Running a command again makes only what is missing.
+readers serve them and the real sets; so is `spoken`, sentences of any source in voices of any engine. Real sets are
+read, checked for what training needs, and packed into a cache; with --download they are fetched first. Running a
+command again makes only what is missing.
 """
 
 import logging
@@ -19,8 +20,10 @@ from data.packed import cache_folder
 from data.painted_birds import voices
 from data.painted_birds.build import BIRD_SPLITS, BirdSettings, ensure_painted_birds
 from data.painted_birds.recordings import SpeechSettings, ensure_spoken_captions
+from data.synthesis.options import SPOKEN_OPTIONS, add_spoken_options, prepare_spoken
 
 MADE = ("painted_birds", "spoken_captions")
+FETCHED = ("networks", "kokoro")  # which are no data sets
 SPEECH = {"ljspeech": "LJSpeech-1.1", "librispeech": "LibriSpeech"}  # and their usual folders
 USUAL_BATCH = 48  # of the encoders' training
 
@@ -28,12 +31,17 @@ USUAL_BATCH = 48  # of the encoders' training
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse(arguments)
     images = [layout.name for layout in LAYOUTS]
-    sets = [*MADE, *images, *SPEECH, "networks"]
+    sets = [*MADE, "spoken", *images, *SPEECH, *FETCHED]
     if given.set not in sets:
         raise UserError(f'no data set "{given.set}"{suggest(given.set, sets)}; there are: {", ".join(sets)}')
     root = make_folder(given.root)
     on_damaged = "skip" if given.skip_damaged else "error"
     asked = {name: value for name, value in vars(given).items() if name in _OPTIONS and value is not None}
+    if given.set == "spoken":
+        return prepare_spoken(given, root, asked)
+    chosen = next((name for name in SPOKEN_OPTIONS if getattr(given, name) is not None), None)
+    if chosen:
+        raise UserError(f"--{chosen} is for spoken; {given.set} has no use for it")
     if given.set in MADE:
         return _make(given.set, root, asked, given, on_damaged)
     if asked:
@@ -42,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source = _source(given, root)
     if given.download:
         _download(given.set, root if given.set in SPEECH else source)
-    if given.set == "networks":
+    if given.set in FETCHED:
         if not given.download:
             raise UserError(
-                f"networks are only fetched: python -m data.prepare networks --download, into {source}"
+                f"{given.set} are only fetched: python -m data.prepare {given.set} --download, into {source}"
             )
         return 0
     if not _is_folder(source):
@@ -170,7 +178,7 @@ def _parser() -> Parser:
         description="Prepare a data set; again makes only what is missing. painted_birds and spoken_captions are made "
         "here; the others are read from --source, or fetched with --download, checked, and packed into a cache.",
     )
-    sets = [*MADE, *(layout.name for layout in LAYOUTS), *SPEECH, "networks"]
+    sets = [*MADE, "spoken", *(layout.name for layout in LAYOUTS), *SPEECH, *FETCHED]
     parser.add_argument("set", metavar="SET", help=f"one of: {', '.join(sets)}")
     parser.add_argument(
         "--root", default="datasets", help="folder of the sets and caches (default: datasets)"
@@ -189,6 +197,7 @@ def _parser() -> Parser:
     made = parser.add_argument_group("sets that are made; fixed once a set exists")
     for name, text in _OPTIONS.items():
         made.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=text)
+    add_spoken_options(parser.add_argument_group("spoken: sentences in voices of several engines"))
     return parser
 
 

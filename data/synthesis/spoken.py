@@ -5,7 +5,7 @@ even mix of them. Running it again makes only what is missing, and a larger coun
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ import numpy as np
 from core.errors import UserError
 from core.files import make_folder, read_json, write_bytes, write_json
 from data.painted_birds.recordings import write_speech_lists
-from data.painted_birds.settings import listing
+from data.painted_birds.settings import building, listing
 from data.parallel import in_parallel
 from data.synthesis.engines import find_engine, is_never_trained, training_voices
-from data.synthesis.texts import read_texts
+from data.synthesis.texts import SOURCES, read_texts
 
 VERSION = 1  # raised when a change here or of an engine changes clips
 BLENDED = 0.5  # share of clips in a voice between two, for engines that can
@@ -110,33 +110,46 @@ def _pick(shares: dict[str, float], at: float) -> str:
 
 
 def make_spoken(
-    folder: Path, choice: Choice, count: int, root: Path, workers: int | None = None
+    folder: Path,
+    choice: Choice,
+    count: int,
+    root: Path,
+    folders: Mapping[str, Path] | None = None,
+    workers: int | None = None,
 ) -> list[Clip]:
     """Speak what is missing of the first `count` clips into `folder`; the lists are whole from the beginning.
 
-    root: the folder of data sets, where texts and voices lie; workers: processes, without it one a core. Raises
-    UserError where an engine, a voice or a text is not there, and where the folder holds a set of another choice.
+    root: the folder of data sets, where texts and voices lie; folders: of texts whose set lies elsewhere; workers:
+    processes, without it one a core. Raises UserError where an engine, a voice or a text is not there, and where the
+    folder holds a set of another choice.
     """
-    texts = {source: read_texts(source, root) for source in choice.texts}
+    places = {source: root / SOURCES[source][0] for source in choice.texts if source in SOURCES}
+    places.update(folders or {})
+    texts = {source: read_texts(source, places.get(source, root)) for source in choice.texts}
     clips = plan(choice, texts, count)
     make_folder(folder / "wavs")
-    stored, settings = folder / "settings.json", {key: _plain(value) for key, value in asdict(choice).items()}
-    if stored.exists():
-        there = read_json(stored)
-        for key, value in settings.items():
-            if not isinstance(there, dict) or there.get(key) != value:
-                raise UserError(
-                    f"{folder} was made with another {key}; remove that folder or choose another --name"
-                )
-    write_json(stored, settings)
-    write_speech_lists(
-        folder, [(choice.split, clip.id, clip.text, f"{clip.engine}:{clip.voice}") for clip in clips]
-    )
-    there = listing(folder / "wavs")
-    tasks = [(folder / "wavs" / f"{c.id}.flac", c, root) for c in clips if f"{c.id}.flac" not in there]
-    if tasks:
-        in_parallel(_record, tasks, "speaking", [1] * len(tasks), "clip", workers)
+    with building(folder):
+        _check_settings(folder, choice)
+        lists = [(choice.split, clip.id, clip.text, f"{clip.engine}:{clip.voice}") for clip in clips]
+        write_speech_lists(folder, lists)
+        spoken = listing(folder / "wavs")
+        tasks = [(folder / "wavs" / f"{c.id}.flac", c, root) for c in clips if f"{c.id}.flac" not in spoken]
+        if tasks:
+            in_parallel(_record, tasks, "speaking", [1] * len(tasks), "clip", workers)
     return clips
+
+
+def _check_settings(folder: Path, choice: Choice) -> None:
+    """Write down the choice; refuse a folder that was made with another."""
+    path, settings = folder / "settings.json", {key: _plain(value) for key, value in asdict(choice).items()}
+    if path.exists():
+        stored = read_json(path)
+        for key, value in settings.items():
+            if not isinstance(stored, dict) or stored.get(key) != value:
+                raise UserError(
+                    f"{folder} was made with other {key}; remove that folder or choose another --name"
+                )
+    write_json(path, settings)
 
 
 def _plain(value: object) -> object:

@@ -58,10 +58,12 @@ def _is_for_validation(caption: str) -> bool:
     return hashlib.sha256(words_of(caption).encode()).digest()[1] % VAL_SHARE == 0
 
 
-def painted_captions(split: str, seed: int = 0, count: int = PAINTED) -> list[str]:
+def painted_captions(
+    split: str, seed: int = 0, count: int = PAINTED, settings: SpeechSettings | None = None
+) -> list[str]:
     """Captions of painted birds: of the training species those that training may hear, else of the test species those
     that it may not. See `data.painted_birds.voices.clip`."""
-    settings, train = SpeechSettings(), split == "train"
+    settings, train = settings or SpeechSettings(), split == "train"
     species = species_list(seed, settings.train_species, settings.test_species)[0 if train else 1]
     rng = np.random.default_rng([seed, 60, train])
     captions: dict[str, None] = {}
@@ -109,26 +111,29 @@ def _usable(texts: list[str]) -> list[str]:
     return list(dict.fromkeys(text for text in tidied if can_be_spoken(text)))
 
 
-# name -> sentences, of a folder of data sets
-SOURCES: dict[str, Callable[[Path], list[str]]] = {
-    "cub-train": lambda root: cub_captions(root / "cub", "train"),
-    "cub-val": lambda root: cub_captions(root / "cub", "val"),
-    "cub-test": lambda root: cub_captions(root / "cub", "test"),
-    "painted-train": lambda root: painted_captions("train"),
-    "painted-test": lambda root: painted_captions("test"),
-    "ljspeech": lambda root: ljspeech_texts(root / "LJSpeech-1.1"),
-    "librispeech": lambda root: librispeech_texts(root / "LibriSpeech"),
+# name -> the usual folder of its set, and the sentences in it
+SOURCES: dict[str, tuple[str, Callable[[Path], list[str]]]] = {
+    "cub-train": ("cub", lambda folder: cub_captions(folder, "train")),
+    "cub-val": ("cub", lambda folder: cub_captions(folder, "val")),
+    "cub-test": ("cub", lambda folder: cub_captions(folder, "test")),
+    "painted-train": ("", lambda folder: painted_captions("train")),
+    "painted-test": ("", lambda folder: painted_captions("test")),
+    "ljspeech": ("LJSpeech-1.1", ljspeech_texts),
+    "librispeech": ("LibriSpeech", librispeech_texts),
 }
-OF_TRAINING = ("cub-train", "painted-train", "ljspeech", "librispeech")
 
 
-def read_texts(source: str, root: Path) -> list[str]:
-    """The sentences of a source, a name of SOURCES or a text file. Raises UserError where there are none."""
+def read_texts(source: str, folder: Path) -> list[str]:
+    """The sentences of a source, a name of SOURCES whose set lies in `folder`, or a text file. Raises UserError where
+    there are none."""
     if source in SOURCES:
         try:
-            texts = SOURCES[source](root)
+            texts = SOURCES[source][1](folder)
         except OSError as error:
-            raise UserError(f"cannot read the texts {source}: {error.filename}: {error.strerror}") from error
+            raise UserError(
+                f"cannot read the texts {source}: {error.filename}: {error.strerror}; say where the set lies, "
+                f"{source}=FOLDER"
+            ) from error
     elif Path(source).is_file():
         texts = file_texts(Path(source))
     else:
