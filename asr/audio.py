@@ -247,16 +247,27 @@ def resample(samples: np.ndarray, rate: int) -> np.ndarray:
     samples = np.ascontiguousarray(samples, dtype=np.float32)
     if rate == SAMPLE_RATE or len(samples) == 0:
         return samples
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"a rate of {rate} Hz was given, {RATES[0]} to {RATES[1]} Hz can be resampled")
+    check_rate(rate)
     from scipy.signal import resample_poly  # late: it takes a quarter of a second, and 16 kHz need it not
 
+    up, down, window = rate_change(rate)
+    return resample_poly(samples, up, down, window=window).astype(np.float32, copy=False)
+
+
+def check_rate(rate: int) -> None:
+    """Raises UserError for a rate in Hz outside RATES."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UserError(f"a rate of {rate} Hz was given, {RATES[0]} to {RATES[1]} Hz can be resampled")
+
+
+def rate_change(rate: int) -> tuple[int, int, np.ndarray]:
+    """From `rate` Hz to 16 kHz: the factors up and down, and the low-pass filter between them; see `resample`."""
     # The filter grows with the terms of the ratio: an odd rate such as 767999 Hz would need gigabytes. The nearest
     # ratio of terms up to MOST_TERM is exact up to 20 kHz, and errs by less than one part in 20,000 above.
     most = min(MOST_TERM, MOST_TERM * SAMPLE_RATE // rate)
     ratio = 1 / Fraction(rate, SAMPLE_RATE).limit_denominator(most)
     up, down = ratio.numerator, ratio.denominator
-    return resample_poly(samples, up, down, window=_sinc(up, down)).astype(np.float32, copy=False)
+    return up, down, _sinc(up, down)
 
 
 @functools.lru_cache(maxsize=16)
@@ -283,7 +294,7 @@ def as_samples(sound: "Sound", max_seconds: float = LONGEST) -> np.ndarray:
     rate = SAMPLE_RATE
     if isinstance(sound, tuple | list) and len(sound) == 2 and isinstance(sound[0], int | np.integer):
         rate, sound = int(sound[0]), sound[1]
-    samples = clean(_as_channels(_as_float(np.asarray(sound))))
+    samples = clean(as_channels(as_float(np.asarray(sound))))
     if not RATES[0] <= rate <= RATES[1]:
         raise UserError(f"a rate of {rate} Hz was given, {RATES[0]} to {RATES[1]} Hz was expected")
     if len(samples) / rate > max_seconds:
@@ -294,7 +305,8 @@ def as_samples(sound: "Sound", max_seconds: float = LONGEST) -> np.ndarray:
     return resample(mix(samples), rate)
 
 
-def _as_float(sound: np.ndarray) -> np.ndarray:
+def as_float(sound: np.ndarray) -> np.ndarray:
+    """Samples of float, int16, int32 or uint8, any shape -> float32 in [-1, 1]. Raises UserError for other types."""
     if sound.dtype == np.uint8:
         return (sound.astype(np.float32) - 128.0) / 128.0
     if sound.dtype in (np.int16, np.int32):
@@ -306,8 +318,8 @@ def _as_float(sound: np.ndarray) -> np.ndarray:
     return sound.astype(np.float32)
 
 
-def _as_channels(sound: np.ndarray) -> np.ndarray:
-    """(S,), (S, C) or (C, S) -> (S, C)."""
+def as_channels(sound: np.ndarray) -> np.ndarray:
+    """(S,), (S, C) or (C, S) -> (S, C), the longer side being time. Raises UserError for other shapes."""
     if sound.ndim == 1:
         return sound[:, None]
     if sound.ndim != 2 or min(sound.shape) > MOST_CHANNELS:

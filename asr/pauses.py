@@ -1,77 +1,173 @@
-"""Where a recording is silent: by the energy of windows of 25 ms against its loudest one.
+"""Where to cut a recording: pieces of speech, found as they are spoken.
 
-This finds pauses in a quiet room, not speech in noise: noise that is louder than 1/50 of the speech counts as sound.
+Every decision rests on what came before it alone, so that a stream is cut where the whole recording is.
 """
 
 import numpy as np
 
-from asr.audio import QUIET, SAMPLE_RATE
+from asr.audio import SAMPLE_RATE
+from asr.voice_activity import STEP, Activity, VoiceActivity
 
-STEP = SAMPLE_RATE // 40  # samples of a window, 25 ms
-BELOW_LOUDEST = 0.02  # -34 dB: what is quieter than this part of the loudest window is a pause
-LONG_SILENCE = 1.0  # seconds at either end: where there is more, ...
+LEVEL_STEP = SAMPLE_RATE // 40  # samples whose level is measured at once, 25 ms
+SPEECH, SILENCE = (
+    0.6,
+    0.35,
+)  # probabilities: speech begins with SHORTEST_SPEECH windows above the first, and ends ...
+SHORTEST_SPEECH = (
+    6  # ... below the second; windows of STEP samples, 0.19 s: what is shorter is a click or a clang
+)
+LONG_SILENCE = 1.0  # seconds at either end of a piece: where there is more, ...
 KEPT_SILENCE = 0.5  # ... this much is left
-SENTENCES = 8.0  # seconds: what lasts longer may be several sentences, and is cut in its ...
-SENTENCE_PAUSE = 0.6  # ... pauses of so many seconds; single sentences are what recognisers are trained on
+LONGEST_PAUSE = 1.5  # seconds of silence that end a piece, whatever follows
+SENTENCES = 8.0  # seconds: what lasts longer may be several sentences, and is cut in its longest pause ...
+SENTENCE_PAUSE = 0.6  # ... of so many seconds; single sentences are what recognisers are trained on
 LONGEST_PIECE = 20.0  # seconds that are decoded at once, pause or not
-SHORTEST_PIECE = 2.0  # seconds of a piece before it is trimmed
+SHORTEST_PIECE = 2.0  # seconds on either side of a cut
+
+Piece = tuple[int, int]  # first and last sample (exclusive)
 
 
 def loudness(samples: np.ndarray) -> np.ndarray:
-    """The RMS (N,) of every whole window of samples (S,), 0 to 1; of all samples where they fill none."""
+    """The RMS (N,) of every whole 25 ms of samples (S,), 0 to 1; of all samples where they fill none."""
     if not len(samples):
         return np.zeros(1)
-    count = max(len(samples) // STEP, 1)
-    windows = samples[: count * STEP].reshape(count, -1) if len(samples) >= STEP else samples[None]
+    count = max(len(samples) // LEVEL_STEP, 1)
+    windows = (
+        samples[: count * LEVEL_STEP].reshape(count, -1) if len(samples) >= LEVEL_STEP else samples[None]
+    )
     return np.sqrt(np.square(windows, dtype=np.float64).mean(axis=1))
 
 
-def trim(samples: np.ndarray) -> tuple[int, int]:
-    """First and last sample (exclusive) of what is to be decoded: silence of over a second at an end is shortened."""
-    levels = loudness(samples)
-    loud = np.flatnonzero(levels >= max(BELOW_LOUDEST * levels.max(), QUIET))
-    if not len(loud):
-        return 0, len(samples)
-    long, kept = (int(seconds * SAMPLE_RATE) for seconds in (LONG_SILENCE, KEPT_SILENCE))
-    first, last = int(loud[0]) * STEP, min((int(loud[-1]) + 1) * STEP, len(samples))
-    begin = first - kept if first > long else 0
-    end = last + kept if len(samples) - last > long else len(samples)
-    return begin, end
+def split(samples: np.ndarray, activity: Activity | None = None) -> list[Piece]:
+    """The pieces of samples (S,) that hold speech, at most LONGEST_PIECE seconds each, in their order."""
+    segmenter = Segmenter(activity)
+    return [*segmenter.feed(samples), *segmenter.finish()]
 
 
-def split(samples: np.ndarray) -> list[tuple[int, int]]:
-    """Pieces [first, last) of at most LONGEST_PIECE seconds that hold all sound of samples (S,), in their order.
+class Segmenter:
+    """The pieces of a stream at 16 kHz, each as soon as it is known.
 
-    What lasts longer than SENTENCES seconds is cut in the middle of its longest pause where that is one between
-    sentences; what is still longer than LONGEST_PIECE in any pause, and where there is none, at its quietest place.
+    A piece ends after LONGEST_PAUSE seconds of silence. What lasts longer than SENTENCES seconds is cut in the middle
+    of its longest pause where that may be one between sentences; what lasts LONGEST_PIECE in any pause, and where there
+    is none, at its quietest place.
     """
-    pieces = []
-    left = [trim(samples)]
-    while left:
-        begin, end = left.pop()
-        seconds = (end - begin) / SAMPLE_RATE
-        cut, pause = _longest_pause(samples[begin:end]) if seconds > SENTENCES else (0, 0.0)
-        if pause < SENTENCE_PAUSE and seconds <= LONGEST_PIECE:
-            pieces.append((begin, end))
-            continue
-        cut += begin
-        for first, last in ((cut, end), (begin, cut)):  # the earlier is the next to be looked at
-            inner = trim(samples[first:last])
-            left.append((first + inner[0], first + inner[1]))
-    return pieces
 
+    def __init__(self, activity: Activity | None = None) -> None:
+        """activity: of this stream alone; Silero's network for None."""
+        self._activity = activity or VoiceActivity()
+        self._samples = 0  # so far
+        self._partial = np.zeros(0, np.float32)  # of a window
+        self._levels: list[float] = []  # RMS of the windows from `_kept` on
+        self._kept = 0  # window
+        self._seen = 0  # windows whose probability is known
+        self._floor = 0  # sample before which everything is done with
+        self._since: int | None = None  # window since which the probability has been that of speech
+        self._speech: list[
+            list[int]
+        ] = []  # first and last window (exclusive) of what was said since the floor
 
-def _longest_pause(samples: np.ndarray) -> tuple[int, float]:
-    """The sample in the middle of the longest pause that leaves SHORTEST_PIECE seconds on either side, and how many
-    seconds it lasts; where there is none, the quietest place and 0."""
-    levels = loudness(samples)
-    margin = int(SHORTEST_PIECE * SAMPLE_RATE) // STEP
-    inside = levels[margin:-margin]
-    is_pause = inside < max(BELOW_LOUDEST * levels.max(), QUIET)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], is_pause, [False]]).astype(np.int8)))
-    if not len(edges):
-        return (margin + int(inside.argmin())) * STEP, 0.0
-    lengths = edges[1::2] - edges[::2]
-    longest = int(lengths.argmax())
-    middle = int(edges[2 * longest] + edges[2 * longest + 1]) // 2
-    return (margin + middle) * STEP, float(lengths[longest] * STEP / SAMPLE_RATE)
+    @property
+    def open(self) -> int | None:
+        """The first sample of the piece that is being spoken; None where nobody has spoken since the last."""
+        return self._begin() if self._speech else None
+
+    @property
+    def needed(self) -> int:
+        """The first sample that may still become part of a piece."""
+        if self._speech:
+            return self._begin()
+        return self._trimmed(self._seen if self._since is None else self._since)
+
+    def feed(self, samples: np.ndarray) -> list[Piece]:
+        """The next samples (S,) -> the pieces that end with them."""
+        self._samples += len(samples)
+        sound = np.concatenate([self._partial, samples])
+        count = len(sound) // STEP
+        windows = sound[: count * STEP].reshape(-1, STEP)
+        self._levels += np.sqrt(np.square(windows, dtype=np.float64).mean(axis=1)).tolist()
+        self._partial = sound[count * STEP :]
+        return self._go_on(self._activity.feed(samples))
+
+    def finish(self) -> list[Piece]:
+        """The pieces that are left when the stream ends."""
+        self._levels.append(0.0)  # of the window that is not full
+        pieces = self._go_on(self._activity.finish())
+        if self._speech:
+            begin, end = self._begin(), self._end()
+            is_long = self._samples - end > LONG_SILENCE * SAMPLE_RATE
+            pieces.append((begin, end + int(KEPT_SILENCE * SAMPLE_RATE) if is_long else self._samples))
+            self._speech = []
+        return pieces
+
+    def _begin(self) -> int:
+        return self._trimmed(self._speech[0][0])
+
+    def _trimmed(self, window: int) -> int:
+        """Where a piece begins whose speech begins with a window."""
+        first = window * STEP
+        is_long = first - self._floor > LONG_SILENCE * SAMPLE_RATE
+        return first - int(KEPT_SILENCE * SAMPLE_RATE) if is_long else self._floor
+
+    def _end(self) -> int:
+        """The sample (exclusive) at which the speech so far ends."""
+        return min(self._speech[-1][1] * STEP, self._samples)
+
+    def _go_on(self, probabilities: np.ndarray) -> list[Piece]:
+        pieces: list[Piece] = []
+        for probability in probabilities.tolist():
+            now = self._seen + 1
+            is_on = self._since is not None and self._seen - self._since >= SHORTEST_SPEECH
+            if probability < (SILENCE if is_on else SPEECH):
+                self._since = None
+            elif self._since is None:
+                self._since = self._seen
+            self._seen = now
+            if self._since is not None and now - self._since >= SHORTEST_SPEECH:
+                if self._speech and self._speech[-1][1] >= self._since:
+                    self._speech[-1][1] = now
+                else:
+                    self._speech.append([self._since, now])
+            while self._speech and (piece := self._ended()) is not None:
+                pieces.append(piece)
+        done = max(self.needed // STEP - self._kept, 0)
+        self._kept, self._levels = self._kept + done, self._levels[done:]
+        return pieces
+
+    def _ended(self) -> Piece | None:
+        """The piece that ends with the newest window, which is then done with."""
+        begin, end = self._begin(), self._end()
+        if self._seen * STEP - end >= LONGEST_PAUSE * SAMPLE_RATE:
+            self._speech, self._floor = [], end + int(KEPT_SILENCE * SAMPLE_RATE)
+            return begin, self._floor
+        if end - begin > SENTENCES * SAMPLE_RATE and (cut := self._longest_pause(SENTENCE_PAUSE)):
+            return self._cut(begin, cut)
+        if self._seen * STEP - begin >= LONGEST_PIECE * SAMPLE_RATE:
+            return self._cut(begin, self._longest_pause(0.0) or self._quietest())
+        return None
+
+    def _cut(self, begin: int, window: int) -> Piece:
+        self._floor = window * STEP + STEP // 2
+        self._speech = [[max(first, window), last] for first, last in self._speech if last > window]
+        return begin, self._floor
+
+    def _margins(self) -> tuple[int, int]:
+        """First and last window at which the piece may be cut."""
+        margin = int(SHORTEST_PIECE * SAMPLE_RATE)
+        return -(-(self._begin() + margin) // STEP), self._seen - -(-margin // STEP)
+
+    def _longest_pause(self, seconds: float) -> int | None:
+        """The window in the middle of the longest pause of at least so many seconds, none being one at all."""
+        earliest, latest = self._margins()
+        if seconds:
+            latest = self._seen  # what follows a pause that long need not be long
+        pauses = [
+            (start - end, (start + end) // 2)
+            for (_, end), (start, _) in zip(self._speech, self._speech[1:], strict=False)
+            if earliest <= (start + end) // 2 <= latest and start - end >= seconds * SAMPLE_RATE / STEP
+        ]
+        return max(pauses, key=lambda pause: pause[0])[1] if pauses else None
+
+    def _quietest(self) -> int:
+        earliest, latest = self._margins()
+        levels = np.convolve(self._levels, np.ones(3), "same")[earliest - self._kept : latest - self._kept]
+        return earliest + int(levels.argmin())

@@ -1,7 +1,7 @@
 """Sound to transcript: the one object that a user of this room needs."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from asr.audio import LONGEST, QUIET, SAMPLE_RATE, Sound, as_samples
+from asr.confidence import SCORES, Calibration, joined, spoken_words, word_scores
 from asr.decode import align, beam_search, greedy_ctc
 from asr.encoders.base import check_sizes
 from asr.features import HOP, WINDOW, LogMel, pad_samples
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import loudness, split
 from asr.scorers import Weighted, joint_scorers
-from asr.tokenizer import EDGE, Tokenizer
+from asr.tokenizer import EDGE, SPECIAL, Tokenizer
+from asr.voice_activity import Activity, VoiceActivity
 from core.fields import bounded, build
 from core.model_folder import load_model, load_weights, meta_device, save_model
 
@@ -68,13 +70,18 @@ class SavedConfig(ModelConfig):
     """What config.json holds."""
 
     ctc_weight: float = bounded(CTC_WEIGHT, 0.0, 1.0)
+    confidence: dict[str, float] = field(
+        default_factory=dict
+    )  # the calibration's numbers, none before it is fitted
 
 
 class Recognizer:
     """A trained recogniser in use.
 
     ctc_weight: CTC's part in the search, between 0 (attention alone) and 1 (CTC alone). others: further scorers of the
-    search, each with its weight, such as a language model. Several threads may use one at once: nothing is kept between
+    search, each with its weight, such as a language model. calibration: of the words' confidences; without one they
+    are the mean probability of a word's tokens, more than the share of words that are right. activity: makes what finds
+    speech in one recording. Several threads may use one at once: nothing is kept between
     calls, and no setting of the process is touched. How many threads torch uses changes no transcript, times included;
     confidences may differ in their sixth digit.
     """
@@ -85,10 +92,13 @@ class Recognizer:
         tokenizer: Tokenizer,
         ctc_weight: float = CTC_WEIGHT,
         others: Sequence[Weighted] = (),
+        calibration: Calibration | None = None,
+        activity: Callable[[], Activity] = VoiceActivity,
     ):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.ctc_weight, self.others = ctc_weight, list(others)
+        self.calibration, self.activity = calibration, activity
         self.front_end = LogMel(model.config.normalisation).to(self.device)
         self.checksum = ""
 
@@ -114,13 +124,16 @@ class Recognizer:
         with meta_device():
             model = SpeechModel(config, len(tokenizer))
         load_weights(model, files.state, folder)
-        recognizer = cls(model.to(device), tokenizer, saved.ctc_weight)
+        calibration = Calibration.from_json(saved.confidence, where)
+        recognizer = cls(model.to(device), tokenizer, saved.ctc_weight, calibration=calibration)
         recognizer.checksum = files.checksum
         return recognizer
 
     def save(self, folder: Path | str, card: str, training: dict | None = None, half: bool = True) -> Path:
         """Write the model folder that `load` reads."""
         config = asdict(self.model.config) | {"ctc_weight": self.ctc_weight}
+        if self.calibration:
+            config["confidence"] = self.calibration.as_json()
         return save_model(
             folder, KIND, self.model.state_dict(), config, card, self.tokenizer.as_json(), training, half
         )
@@ -133,19 +146,11 @@ class Recognizer:
         cannot be read.
         """
         samples = as_samples(sound, max_seconds)
-        seconds, loudest = len(samples) / SAMPLE_RATE, float(loudness(samples).max())
         pieces = [
-            self._transcribe_piece(samples[first:last], beam, first / SAMPLE_RATE)
+            self.transcribe_piece(samples[first:last], first / SAMPLE_RATE, beam)
             for first, last in self._pieces(samples)
         ]
-        pieces = [piece for piece in pieces if piece.text]
-        text = " ".join(piece.text for piece in pieces)
-        if not text:
-            return Transcript("", seconds=seconds, loudest=loudest)
-        sizes = [len(piece.text) for piece in pieces]  # the mean is over characters
-        confidence = float(np.exp(np.average(np.log([piece.confidence for piece in pieces]), weights=sizes)))
-        words = [word for piece in pieces for word in piece.words]
-        return Transcript(text, words, confidence, seconds, loudest)
+        return join_pieces(pieces, len(samples) / SAMPLE_RATE, float(loudness(samples).max()))
 
     def transcribe_batch(
         self, clips: list[np.ndarray], beam: int = BEAM, batch_seconds: float = 120.0
@@ -170,13 +175,12 @@ class Recognizer:
             whole[i] += f" {text}"
         return [_one_space(text) for text in whole]
 
-    @staticmethod
-    def _pieces(samples: np.ndarray) -> list[tuple[int, int]]:
-        """First and last sample of what may hold speech."""
+    def _pieces(self, samples: np.ndarray) -> list[tuple[int, int]]:
+        """First and last sample of what holds speech."""
         return [
             (first, last)
-            for first, last in split(samples)
-            if last - first >= WINDOW and loudness(samples[first:last]).max() >= QUIET
+            for first, last in split(samples, self.activity())
+            if is_audible(samples[first:last])
         ]
 
     @torch.no_grad()
@@ -192,38 +196,73 @@ class Recognizer:
         scorers = joint_scorers(self.model.decoder, memory, ctc_logits, is_pad, self.ctc_weight, self.others)
         return [hypothesis.tokens for hypothesis in beam_search(scorers, (~is_pad).sum(dim=1), beam)]
 
+    def transcribe_piece(self, samples: np.ndarray, start: float, beam: int) -> Transcript:
+        """Decode samples (S,) at 16 kHz as they are, a piece of a recording that begins at `start` seconds."""
+        text, words, scores = self._decode(samples, start, beam)
+        if not words:
+            return Transcript("")
+        if self.calibration:
+            words = [
+                replace(word, confidence=float(p))
+                for word, p in zip(words, self.calibration(scores), strict=True)
+            ]
+            sizes = [len(word.text) for word in words]
+            return Transcript(text, words, joined([word.confidence for word in words], sizes))
+        return Transcript(text, words, float(np.exp(scores[0, SCORES.index("piece")])))
+
+    def words_with_scores(self, sound: Sound, beam: int = BEAM) -> tuple[list[str], np.ndarray]:
+        """What `transcribe` hears as N words, and the scores (N, len(SCORES)) that a calibration is fitted on."""
+        samples = as_samples(sound)
+        found = [self._decode(samples[first:last], 0.0, beam) for first, last in self._pieces(samples)]
+        words = [word.text for _, words, _ in found for word in words]
+        return words, np.concatenate([np.zeros((0, len(SCORES))), *(scores for _, _, scores in found)])
+
     @torch.no_grad()
-    def _transcribe_piece(self, samples: np.ndarray, beam: int, start: float) -> Transcript:
-        """A piece (S,) that begins at `start` seconds: times from CTC's alignment, confidence from both posteriors,
-        weighted as in the search."""
+    def _decode(self, samples: np.ndarray, start: float, beam: int) -> tuple[str, list[Word], np.ndarray]:
+        """A piece (S,) that begins at `start` seconds -> text, N words, their scores (N, len(SCORES)).
+
+        Times are from CTC's alignment; a word's confidence is the mean probability of its tokens by CTC and attention,
+        weighted as in the search.
+        """
         memory, ctc_logits, is_pad = self._encode([samples])
         tokens = self._search(memory, ctc_logits, is_pad, beam)[0]
-        text = self.tokenizer.decode(tokens)
-        if not text.strip():
-            return Transcript("")
+        spoken = spoken_words([self.tokenizer.pieces[token - len(SPECIAL)] for token in tokens])
+        if not spoken:
+            return "", [], np.zeros((0, len(SCORES)))
         ctc = ctc_logits[0].float().log_softmax(dim=-1)  # (T, V)
         spans = align(ctc, tokens) or [(0, len(ctc) - 1)] * len(tokens)
         prompt = torch.tensor([[EDGE, *tokens]], device=self.device)
         attention = self.model.decoder(prompt, memory, is_pad)[0].float().log_softmax(dim=-1)  # (L + 1, V)
-        scores = []
+        likelihoods = []
         for position, (token, (first, last)) in enumerate(zip(tokens, spans, strict=True)):
             by_ctc = ctc[first : last + 1, token].max().item()
-            scores.append(
+            likelihoods.append(
                 self.ctc_weight * by_ctc + (1 - self.ctc_weight) * attention[position, token].item()
             )
-        words, begin = [], 0
-        seconds = len(samples) / SAMPLE_RATE
-        for piece in text.split(" "):
-            end = begin + len(piece)
-            if piece:
-                first_time = spans[begin][0] * self.frame_seconds
-                last_time = min((spans[end - 1][1] + 1) * self.frame_seconds, seconds)
-                confidence = float(np.exp(np.mean(scores[begin:end])))
-                words.append(
-                    Word(piece, round(start + first_time, 3), round(start + last_time, 3), confidence)
-                )
-            begin = end + 1
-        return Transcript(_one_space(text), words, float(np.exp(np.mean(scores))))
+        scores = word_scores(ctc, spans, attention, tokens, spoken, likelihoods)
+        words = []
+        for word, likelihood in zip(spoken, scores[:, SCORES.index("likelihood")], strict=True):
+            first_time = spans[word.tokens[0]][0] * self.frame_seconds
+            last_time = (spans[word.tokens[-1]][1] + 1) * self.frame_seconds
+            last_time = min(last_time, len(samples) / SAMPLE_RATE)
+            times = (round(start + first_time, 3), round(start + last_time, 3))
+            words.append(Word(word.text, *times, float(np.exp(likelihood))))
+        return " ".join(word.text for word in words), words, scores
+
+
+def is_audible(piece: np.ndarray) -> bool:
+    """Whether samples (S,) are long and loud enough to be decoded."""
+    return len(piece) >= WINDOW and float(loudness(piece).max()) >= QUIET
+
+
+def join_pieces(pieces: Sequence[Transcript], seconds: float, loudest: float) -> Transcript:
+    """The transcript of a recording of `seconds` from those of its pieces; the confidence is a mean over characters."""
+    pieces = [piece for piece in pieces if piece.text]
+    text = " ".join(piece.text for piece in pieces)
+    if not text:
+        return Transcript("", seconds=seconds, loudest=loudest)
+    confidence = joined([piece.confidence for piece in pieces], [len(piece.text) for piece in pieces])
+    return Transcript(text, [word for piece in pieces for word in piece.words], confidence, seconds, loudest)
 
 
 def _one_space(text: str) -> str:

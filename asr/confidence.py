@@ -1,0 +1,147 @@
+"""How sure a recogniser is of each word: from the whole distributions, not their largest value alone, and calibrated.
+
+Tsallis entropy with exponential normalisation: Laptev and Ginsburg, "Fast Entropy-Based Methods of Word-Level
+Confidence Estimation for End-to-End Automatic Speech Recognition", 2022 (arXiv 2212.08703). A logistic regression over
+few such scores (Platt scaling, of several) turns them into the share of words that are right.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from asr.tokenizer import BLANK
+from core.errors import UserError
+
+ALPHA = 1 / 3  # of the entropy; small values heed the less likely tokens more
+SMALLEST = 1e-6  # probability: keeps logarithms finite
+
+
+class SpokenWord(NamedTuple):
+    """A word among the tokens of a text."""
+
+    text: str
+    tokens: list[int]  # positions of those that it has letters of
+
+
+def spoken_words(pieces: Sequence[str]) -> list[SpokenWord]:
+    """The words that tokens spell, given the text of each token; one or more tokens, or parts of them, are a word."""
+    words: list[SpokenWord] = []
+    is_inside = False
+    for position, piece in enumerate(pieces):
+        for letter in piece:
+            if letter == " ":
+                is_inside = False
+                continue
+            if not is_inside:
+                words.append(SpokenWord("", []))
+            text, tokens = words[-1]
+            words[-1] = SpokenWord(text + letter, tokens if position in tokens else [*tokens, position])
+            is_inside = True
+    return words
+
+
+def certainty(log_probs: Tensor) -> Tensor:
+    """1 - normalised entropy of distributions (..., V), 0 where all are equal and 1 where one is certain -> (...)."""
+    V = log_probs.shape[-1]
+    most = (V ** (1 - ALPHA) - 1) / (1 - ALPHA)  # entropy of the uniform distribution
+    entropy = ((ALPHA * log_probs).exp().sum(dim=-1) - 1) / (1 - ALPHA)
+    return (((-entropy).exp() - math.exp(-most)) / (1 - math.exp(-most))).clamp(0.0, 1.0)
+
+
+# --- scores of a word ---
+
+SCORES = ("likelihood", "worst", "ctc", "attention", "agreement", "letters", "piece")
+
+
+def word_scores(
+    ctc: Tensor,
+    spans: Sequence[tuple[int, int]],
+    attention: Tensor,
+    tokens: Sequence[int],
+    words: Sequence[SpokenWord],
+    likelihoods: Sequence[float],
+) -> np.ndarray:
+    """What speaks for each of N words of a piece, larger where it is more likely right -> (N, len(SCORES)).
+
+    ctc (T, V), attention (L + 1, V): log probabilities; spans: the frames of each of L tokens; likelihoods: of each
+    token by both, nats. likelihood and worst are the mean and least of these over the word; ctc and attention the
+    logarithm of the least `certainty` over its frames and tokens; agreement whether CTC's best path alone spells it;
+    letters the logarithm of their number; piece the mean likelihood of all tokens.
+    """
+    by_ctc, by_attention = certainty(ctc), certainty(attention)
+    best = ctc.argmax(dim=-1).tolist()
+    piece = float(np.mean(likelihoods)) if len(likelihoods) else 0.0
+    found = []
+    for word in words:
+        first, last = spans[word.tokens[0]][0], spans[word.tokens[-1]][1]
+        path = best[first : last + 1]
+        spelt = [
+            token for token, before in zip(path, [BLANK, *path], strict=False) if token not in (before, BLANK)
+        ]
+        least = min(by_ctc[a : b + 1].max().item() for a, b in (spans[token] for token in word.tokens))
+        mine = [likelihoods[token] for token in word.tokens]
+        found.append(
+            [
+                float(np.mean(mine)),
+                min(mine),
+                math.log(max(least, SMALLEST)),
+                math.log(max(by_attention[word.tokens].min().item(), SMALLEST)),
+                float(spelt == [tokens[token] for token in word.tokens]),
+                math.log(len(word.text)),
+                piece,
+            ]
+        )
+    return np.array(found).reshape(-1, len(SCORES))
+
+
+# --- calibration ---
+
+
+class Calibration(NamedTuple):
+    """Scores of a word -> the probability that it is right: the logistic function of a weighted sum."""
+
+    weights: np.ndarray  # (len(SCORES),)
+    bias: float
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        """scores (N, len(SCORES)) -> (N,)."""
+        return 1 / (1 + np.exp(-np.clip(scores @ self.weights + self.bias, -30, 30)))
+
+    def as_json(self) -> dict[str, float]:
+        return {"bias": self.bias} | dict(zip(SCORES, self.weights.tolist(), strict=True))
+
+    @classmethod
+    def from_json(cls, numbers: dict[str, float], where: str) -> "Calibration | None":
+        """None where there are none. Raises UserError where they are of other scores."""
+        if not numbers:
+            return None
+        if set(numbers) != {"bias", *SCORES} or not all(math.isfinite(n) for n in numbers.values()):
+            raise UserError(
+                f"{where}: confidence should hold the numbers bias, {', '.join(SCORES)}; fit it again "
+                "(python -m evaluation.calibrate)"
+            )
+        return cls(np.array([numbers[name] for name in SCORES]), numbers["bias"])
+
+
+def fit_calibration(scores: np.ndarray, is_right: np.ndarray, strength: float = 1.0) -> Calibration:
+    """Logistic regression of whether N words were right on their scores (N, len(SCORES)); `strength` of the ridge, on
+    scores of unit variance. Raises UserError where all are right, or all wrong."""
+    if is_right.all() or not is_right.any():
+        raise UserError(
+            f"all of {len(is_right)} words are {'right' if is_right.all() else 'wrong'}: nothing can be "
+            "told from them; give clips of which some are misheard"
+        )
+    from sklearn.linear_model import LogisticRegression
+
+    mean, deviation = scores.mean(axis=0), scores.std(axis=0) + 1e-6
+    model = LogisticRegression(C=1 / strength, max_iter=1000).fit((scores - mean) / deviation, is_right)
+    weights = model.coef_[0] / deviation
+    return Calibration(weights, float(model.intercept_[0] - weights @ mean))
+
+
+def joined(confidences: Sequence[float], weights: Sequence[int]) -> float:
+    """The geometric mean of confidences, each with its weight."""
+    return float(np.exp(np.average(np.log(np.maximum(confidences, SMALLEST)), weights=weights)))

@@ -1,0 +1,185 @@
+"""A stream is heard as the recording is: pieces, rates, partial texts, padding; and only where somebody speaks."""
+
+import numpy as np
+import pytest
+
+from asr.audio import load_audio, resample
+from asr.pauses import LONGEST_PIECE, Segmenter, split
+from asr.recognizer import Recognizer
+from asr.streaming import StreamingRecognizer, StreamingResampler
+from asr.voice_activity import STEP, VoiceActivity, speech_probability
+from core.errors import UserError
+
+RATE = 16_000
+SAMPLES = ("blue_bird", "green_tail", "red_crown")
+
+
+@pytest.fixture(scope="module")
+def released(root) -> Recognizer:
+    return Recognizer.load(root / "weights" / "painted-recognizer")
+
+
+@pytest.fixture(scope="module")
+def clips(root) -> list[np.ndarray]:
+    return [load_audio(root / "samples" / f"{name}.ogg") for name in SAMPLES]
+
+
+def blocks(samples: np.ndarray, size: int) -> list[np.ndarray]:
+    return [samples[i : i + size] for i in range(0, len(samples), size)]
+
+
+# --- where somebody speaks ---
+
+
+def test_the_network_is_the_published_one(clips, monkeypatch):
+    """The expected numbers are those of silero-vad 6.2.3 itself (silero_vad.jit), window by window."""
+    monkeypatch.setattr("asr.voice_activity.MOST_GAIN", 1.0)  # bringing quiet sound up is ours
+    noise = np.random.default_rng(0).standard_normal(16 * STEP)
+    sound = (0.5 * clips[0][: 16 * STEP] / np.abs(clips[0]).max() + 0.06 * noise).astype(np.float32)
+    expected = [
+        0.0083, 0.0104, 0.0472, 0.0391, 0.0210, 0.0191, 0.0125, 0.0202,
+        0.8596, 0.7456, 0.8383, 0.9408, 0.9389, 0.9669, 0.9643, 0.9953,
+    ]  # fmt: skip
+    assert speech_probability(sound) == pytest.approx(expected, abs=2e-3)
+
+
+def test_probabilities_do_not_depend_on_blocks_nor_speech_on_its_level(clips):
+    whole = speech_probability(clips[1])
+    for size in (160, 592, 16_000):
+        activity = VoiceActivity()
+        parts = [activity.feed(block) for block in blocks(clips[1], size)] + [activity.finish()]
+        assert np.array_equal(np.concatenate(parts), whole)
+    for gain in (0.1, 0.01):
+        assert split(clips[1] * np.float32(gain)) == split(clips[1])
+
+
+def music(rng: np.random.Generator, seconds: float) -> np.ndarray:
+    """Chords of a plucked instrument over a drum."""
+    sound = np.zeros(int(seconds * RATE) + 2 * RATE)
+    t = np.arange(RATE) / RATE
+    for at in range(0, int(seconds * RATE), RATE // 3):
+        for degree in rng.choice([0, 3, 4, 5, 7, 9], 3):
+            pitch = 220 * 2 ** (degree / 12)
+            sound[at : at + RATE] += sum(np.sin(2 * np.pi * pitch * k * t) / k for k in range(1, 6)) * np.exp(
+                -3 * t
+            )
+        sound[at : at + RATE] += rng.standard_normal(RATE) * np.exp(-40 * t)
+    return sound[: int(seconds * RATE)] / np.abs(sound).max()
+
+
+def test_no_text_is_invented_where_nobody_speaks(released):
+    rng = np.random.default_rng(0)
+    t = np.arange(3 * RATE) / RATE
+    noise = rng.standard_normal(3 * RATE)
+    brown = np.cumsum(noise)
+    sounds = {
+        "white noise": 0.1 * noise,
+        "brown noise": brown / np.abs(brown).max(),
+        "tone": 0.5 * np.sin(2 * np.pi * 440 * t),
+        "sweep": 0.5 * np.sin(2 * np.pi * (200 * t + 300 * t**2)),
+        "hum": 0.2 * sum(np.sin(2 * np.pi * 50 * k * t) / k for k in range(1, 9)),
+        "chords": 0.6 * music(rng, 4.0),
+        "clicks": (rng.random(3 * RATE) < 1e-3) * 0.8,
+    }
+    for name, sound in sounds.items():
+        heard = released.transcribe(sound.astype(np.float32), beam=2)
+        assert heard.no_speech and heard.why_nothing.startswith("no speech heard"), (name, heard.text)
+
+
+# --- pieces ---
+
+
+@pytest.fixture(scope="module")
+def long_recording(clips) -> np.ndarray:
+    """Sentences with pauses of many lengths, one stretch without any, and silence at the end."""
+    quiet = [np.zeros(int(s * RATE), np.float32) for s in (0.1, 0.7, 1.7, 2.5)]
+    run = [clips[i % 3][RATE // 5 : -RATE // 5] for i in range(7)]
+    return np.concatenate(
+        [quiet[3], clips[0], quiet[1], clips[1], quiet[2], clips[2], quiet[3], *run, quiet[3]]
+    )
+
+
+@pytest.mark.parametrize("size", [592, 70_001])
+def test_a_stream_is_cut_where_the_recording_is(long_recording, size):
+    whole = split(long_recording)
+    segmenter, found, fed = Segmenter(), [], 0
+    for block in blocks(long_recording, size):
+        before = segmenter.needed
+        closed = segmenter.feed(block)
+        fed += len(block)
+        assert all(
+            first >= before and last <= fed for first, last in closed
+        )  # nothing that was let go is asked for
+        assert fed - segmenter.needed <= (LONGEST_PIECE + 2) * RATE + size
+        found += closed
+    assert found + segmenter.finish() == whole
+    assert len(whole) >= 5 and all(0 < last - first <= LONGEST_PIECE * RATE for first, last in whole)
+    assert all(a[1] <= b[0] for a, b in zip(whole, whole[1:], strict=False))
+    loud = np.abs(long_recording) > 0.05
+    for first, last in whole:
+        loud[first:last] = False
+    assert not loud.any()
+
+
+# --- rates ---
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("size", [137, 4_410])
+def test_a_stream_is_resampled_as_the_recording_is(rate, size):
+    sound = np.random.default_rng(rate).standard_normal(rate // 2 + 7).astype(np.float32)
+    resampler = StreamingResampler(rate)
+    parts = [resampler.feed(block) for block in blocks(sound, size)] + [resampler.finish()]
+    assert np.allclose(np.concatenate(parts), resample(sound, rate), atol=1e-6)
+    assert all(len(part) for part in parts[8:-2]) or size == 137  # it does not wait for the end
+    assert len(resampler._sound) < 4 * max(size, 2_000)
+
+
+def test_a_rate_that_cannot_be_is_refused(released):
+    with pytest.raises(UserError, match="1000 to 768000 Hz"):
+        StreamingRecognizer(released, rate=10)
+    with pytest.raises(UserError, match="int64"):
+        StreamingRecognizer(released).feed(np.zeros(100, np.int64))
+
+
+# --- texts ---
+
+
+@pytest.mark.parametrize("size", [592, 1600, 16_000])
+def test_a_stream_ends_in_the_transcript_of_the_recording(released, clips, size, monkeypatch):
+    monkeypatch.setattr("asr.streaming.INTERVAL", 1.5)  # a test need not look often
+    sound = np.concatenate([clips[0], np.zeros(2 * RATE, np.float32), clips[2]])
+    listener = StreamingRecognizer(released, beam=0)
+    seen = [listener.feed(block) for block in blocks(sound, size)]
+    heard = listener.finish()
+    assert heard == released.transcribe(sound, beam=0)  # words, times and confidences too
+    assert heard.text == " ".join(released.transcribe(clip, beam=0).text for clip in (clips[0], clips[2]))
+    assert any(partial.tentative for partial in seen) and seen[0] == ("", "")
+    assert seen[-1].stable.startswith(released.transcribe(clips[0], beam=0).text)  # finished long ago
+    assert len(listener._sound) < (LONGEST_PIECE + 2) * RATE
+
+
+def test_a_stereo_stream_of_another_rate_is_heard(released, clips, monkeypatch):
+    monkeypatch.setattr("asr.streaming.INTERVAL", 9.0)
+    sound = np.repeat(clips[1], 3)  # 48 kHz
+    stereo = (np.stack([sound, sound], axis=1) * 32767).astype(np.int16)
+    listener = StreamingRecognizer(released, rate=48_000, beam=0)
+    for block in blocks(stereo, 4_800):
+        listener.feed(block)
+    expected = released.transcribe((48_000, stereo), beam=0)
+    heard = listener.finish()
+    assert heard.text == expected.text and heard.seconds == expected.seconds
+    assert heard.loudest == pytest.approx(expected.loudest, rel=1e-4)
+
+
+def test_a_clip_is_heard_alike_alone_in_a_batch_and_padded(released, clips):
+    alone = [released.transcribe(clip, beam=1).text for clip in clips]
+    assert released.transcribe_batch((clips * 6)[:16], beam=1) == (alone * 6)[:16]
+    silence = np.zeros(10 * RATE, np.float32)
+    padded = [np.concatenate([silence, clip, silence]) for clip in clips[:2]]
+    assert released.transcribe_batch(padded, beam=1) == alone[:2]
+
+
+def test_nothing_fed_is_no_speech(released):
+    heard = StreamingRecognizer(released).finish()
+    assert heard == released.transcribe(np.zeros(0, np.float32)) and heard.no_speech
