@@ -1,6 +1,5 @@
 """Networks trained on ImageNet as backbones: of image encoders that learn from them, of projected discriminators."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from t2i.families.projected import (
 from t2i.families.registry import SETTINGS, family_of
 from training import encoder as train_encoder
 from training import gan as train_gan
+from training.config import load_config
 from vision.backbones import TAPS, Backbone, imagenet_normalised
 
 networks = pytest.mark.parametrize("name", TAPS)
@@ -78,23 +78,21 @@ def test_an_encoder_sees_regions_and_the_whole(name: str):
     assert whole.shape == (3, 16)
 
 
-def small_training(world: Path, runs: Path, *words: str) -> list[str]:
-    return [
-        "train_encoder.py", "experiment=damsm_real", "lr=1e-3", "batch=4",
+def small_training(world: Path, runs: Path, *more: str) -> train_encoder.TrainEncoder:
+    words = [
+        "experiment=damsm_real", "lr=1e-3", "batch=4",
         "encoder.embedding=16", "encoder.word_width=8", "encoder.image_width=2", "encoder.image_size=64",
         "run.steps=2", "run.sample_every=0", "run.precision=fp32", "run.threads=1", "run.device=cpu",
         f"data.root={world / 'painted_birds'}", f"data.cache={world / 'painted_birds' / 'cache'}",
-        "data.painted=true", f"run.root={runs}", "run.name=damsm", *words,
+        "data.painted=true", f"run.root={runs}", "run.name=damsm", *more,
     ]  # fmt: skip
+    return load_config("train_encoder", train_encoder.TrainEncoder, words)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
-def test_a_backbone_learns_at_a_rate_of_its_own(
-    rate: float, files: Path, tiny_world: Path, tmp_path, monkeypatch
-):
+def test_a_backbone_learns_at_a_rate_of_its_own(rate: float, files: Path, tiny_world: Path, tmp_path):
     words = [f"backbone_weights={files / 'mobilenet_v2.pth'}", f"backbone_rate={rate}"]
-    monkeypatch.setattr(sys, "argv", small_training(tiny_world, tmp_path, *words))
-    train_encoder.main()
+    train_encoder.train(small_training(tiny_world, tmp_path, *words))
     before = Backbone("mobilenet_v2", finest=8)
     before.load(files / "mobilenet_v2.pth")
     backbone = Damsm.load(tmp_path / "damsm" / "model").image_encoder.backbone
@@ -115,12 +113,13 @@ def test_a_backbone_learns_at_a_rate_of_its_own(
     assert ("which stayed" in card) == (rate == 0)
 
 
-def test_an_encoder_goes_on_at_another_side(files: Path, tiny_world: Path, tmp_path, monkeypatch, capsys):
+def test_an_encoder_goes_on_at_another_side(files: Path, tiny_world: Path, tmp_path, capsys):
     def train(*words: str) -> Damsm:
-        argv = small_training(tiny_world, tmp_path, f"backbone_weights={files / 'mobilenet_v2.pth'}", *words)
-        monkeypatch.setattr(sys, "argv", argv)
-        train_encoder.main()
-        return Damsm.load(tmp_path / argv[-1].removeprefix("run.name=") / "model")
+        config = small_training(
+            tiny_world, tmp_path, f"backbone_weights={files / 'mobilenet_v2.pth'}", *words
+        )
+        train_encoder.train(config)
+        return Damsm.load(tmp_path / config.run.name / "model")
 
     first = train("run.name=first")
     start = f"start={tmp_path / 'first' / 'model'}"

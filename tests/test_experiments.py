@@ -1,6 +1,5 @@
 """Every published setting is there at full size and with its published parameter counts, and trains."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -78,7 +77,13 @@ def test_an_encoder_has_the_published_size(name: str):
     assert image is None or size(model.image_encoder) == image
 
 
-def run(monkeypatch, script, name: str, world: Path, runs: Path, *words: str) -> Path:
+SCHEMAS = {
+    train_gan: ("train_gan", train_gan.TrainGan),
+    train_encoder: ("train_encoder", train_encoder.TrainEncoder),
+}
+
+
+def run(script, name: str, world: Path, runs: Path, *words: str) -> Path:
     """Two steps of an experiment on a few painted birds."""
     given = [
         f"experiment={name}", f"batch={2 if name in LARGE else 4}", "run.steps=2", "run.sample_every=0",
@@ -86,24 +91,21 @@ def run(monkeypatch, script, name: str, world: Path, runs: Path, *words: str) ->
         "data.painted=true", f"run.root={runs}", "run.threads=1", "run.device=cpu",
         "run.precision=fp32", *words,
     ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *given])
-    script.main()
+    script.train(load_config(*SCHEMAS[script], given))
     return runs / name / "model"
 
 
 @pytest.mark.parametrize("name", [name for name in GANS if name != "stackgan_stage2_cub"])
-def test_a_setting_trains_at_reduced_width(name: str, tiny_world: Path, tmp_path: Path, monkeypatch):
+def test_a_setting_trains_at_reduced_width(name: str, tiny_world: Path, tmp_path: Path):
     words = [*REDUCED[name.split("_")[0]], f"encoder={tiny_world / 'damsm'}", "measure_every=0"]
-    painter = Painter.load(run(monkeypatch, train_gan, name, tiny_world, tmp_path, *words))
+    painter = Painter.load(run(train_gan, name, tiny_world, tmp_path, *words))
     assert painter.paint(["a red bird"], [0]).images[-1].isfinite().all()
 
 
-def test_stage_ii_starts_from_stage_i(tiny_world: Path, tmp_path: Path, monkeypatch, capsys):
+def test_stage_ii_starts_from_stage_i(tiny_world: Path, tmp_path: Path, capsys):
     words = [*REDUCED["stackgan"], f"encoder={tiny_world / 'damsm'}"]
-    first = run(monkeypatch, train_gan, "stackgan_stage1_cub", tiny_world, tmp_path, *words)
-    second = run(
-        monkeypatch, train_gan, "stackgan_stage2_cub", tiny_world, tmp_path, *words, f"start={first}"
-    )
+    first = run(train_gan, "stackgan_stage1_cub", tiny_world, tmp_path, *words)
+    second = run(train_gan, "stackgan_stage2_cub", tiny_world, tmp_path, *words, f"start={first}")
     assert "started from its generator" in capsys.readouterr().out
     sketch, painting = Painter.load(first).generator, Painter.load(second).generator
     for (name, mine), theirs in zip(
@@ -117,5 +119,5 @@ def test_an_encoder_trains_at_reduced_width(name: str, tiny_world: Path, tmp_pat
     monkeypatch.setattr(InceptionImageEncoder, "SIDE", 107)
     words = ["encoder.embedding=16", "encoder.image_width=4"]
     words += ["encoder.first_width=8", "encoder.width=16"] if "char" in name else ["encoder.word_width=8"]
-    run(monkeypatch, train_encoder, name, tiny_world, tmp_path, *words)
+    run(train_encoder, name, tiny_world, tmp_path, *words)
     assert ("no backbone_weights were named" in capsys.readouterr().out) == (name == "damsm_cub")

@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from t2i.encoders.registry import load_encoder
 from t2i.families.registry import FAMILIES, SETTINGS, build_config, family_of
 from t2i.painter import Painter, painter_of
 from training import gan as train_gan
+from training.config import load_config
 from training.warm_start import start_from
 from vision.backbones import Backbone
 
@@ -33,9 +33,7 @@ SMALL = {
 }
 
 
-def train(
-    monkeypatch, world: Path, runs: Path, family: str, encoder: Path, *more: str, name: str = ""
-) -> Painter:
+def train(world: Path, runs: Path, family: str, encoder: Path, *more: str, name: str = "") -> Painter:
     if family == "projected":
         from torchvision.models import mobilenet_v2
 
@@ -47,14 +45,13 @@ def train(
         f"data.root={world / 'painted_birds'}", f"data.cache={world / 'painted_birds' / 'cache'}",
         f"run.root={runs}", f"run.name={name or family}", "run.threads=1", "run.device=cpu", *more,
     ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["train_gan.py", *words])
-    train_gan.main()
+    train_gan.train(load_config("train_gan", train_gan.TrainGan, words))
     return Painter.load(runs / (name or family) / "model")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_trains_is_saved_and_paints(family, tiny_world, tmp_path, monkeypatch):
-    painter = train(monkeypatch, tiny_world, tmp_path, family, tiny_world / "damsm")
+def test_a_family_trains_is_saved_and_paints(family, tiny_world, tmp_path):
+    painter = train(tiny_world, tmp_path, family, tiny_world / "damsm")
     assert family_of(painter.config).name == family
     painting = painter.paint(["a red bird", "a bird with black wings"], [1, 2])
     assert [image.shape for image in painting.images] == [(2, 3, side, side) for side in painter.resolutions]
@@ -100,9 +97,9 @@ def test_a_training_starts_from_a_painter(tiny_world, tmp_path, capsys):
         start_from(str(tmp_path / "painter"), family.build(G), "abc")
 
 
-def test_what_a_training_started_from_is_known_when_it_goes_on(tiny_world, tmp_path, monkeypatch):
+def test_what_a_training_started_from_is_known_when_it_goes_on(tiny_world, tmp_path):
     """And its discriminators look through the network that is named, not through that of those they start from."""
-    go = partial(train, monkeypatch, tiny_world, tmp_path, "projected", tiny_world / "damsm")
+    go = partial(train, tiny_world, tmp_path, "projected", tiny_world / "damsm")
     first = go(name="first")
     start = f"start={tmp_path / 'first' / 'model'}"
     go(start, "run.steps=1", name="second")
@@ -120,12 +117,12 @@ def test_what_a_training_started_from_is_known_when_it_goes_on(tiny_world, tmp_p
     )
 
 
-def test_a_training_goes_on_from_a_painter_alone(tiny_world, tmp_path, monkeypatch):
+def test_a_training_goes_on_from_a_painter_alone(tiny_world, tmp_path):
     """Without the encoder that guided it: the painter's own reads; at first its new discriminators alone learn."""
-    first = train(monkeypatch, tiny_world, tmp_path, "dfgan", tiny_world / "damsm", "gan.damsm_weight=0.1")
+    first = train(tiny_world, tmp_path, "dfgan", tiny_world / "damsm", "gan.damsm_weight=0.1")
     folder = tmp_path / "dfgan" / "model"
     (folder / "discriminators.safetensors").unlink()
-    go = partial(train, monkeypatch, tiny_world, tmp_path, "dfgan", folder, f"start={folder}")
+    go = partial(train, tiny_world, tmp_path, "dfgan", folder, f"start={folder}")
     waited, learnt = (
         go(f"discriminators_first={steps}", name=f"after_{steps}").state_dict() for steps in (2, 1)
     )
@@ -187,11 +184,11 @@ def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):
         of_projected(size=64, grown_from=64)
 
 
-def test_a_family_reads_characters_where_its_encoder_does(tiny_world, tmp_path, monkeypatch):
+def test_a_family_reads_characters_where_its_encoder_does(tiny_world, tmp_path):
     torch.manual_seed(0)
     config = CharEncoderConfig(embedding=8, first_width=4, width=8, image_width=4, image_size=32)
     CharEncoder(config).save(tmp_path / "chars", "# card", {})
-    painter = train(monkeypatch, tiny_world, tmp_path, "stackgan", tmp_path / "chars")
+    painter = train(tiny_world, tmp_path, "stackgan", tmp_path / "chars")
     painting = painter.paint(["a zygodactylous bird of no known vocabulary"], [0])
     assert painting.tokens == [["a zygodactylous bird of no known vocabulary"]]
     assert painter.unknown("a bird ∑") == ["∑"]
@@ -215,7 +212,7 @@ def test_a_family_paints_given_captions(tiny_world, tmp_path, monkeypatch, capsy
     for split, part in (("train", features[:24]), ("test", features[24:])):
         (root / split / "char-CNN-RNN-embeddings.pickle").write_bytes(pickle.dumps(list(part), protocol=2))
 
-    unread = train(monkeypatch, tiny_world, tmp_path, "stackgan", root)
+    unread = train(tiny_world, tmp_path, "stackgan", root)
     folder = tmp_path / "stackgan" / "model"
     assert unread.config.embedding == 1024
     assert (folder / "model.safetensors").stat().st_size < table.nbytes  # the features are not stored
