@@ -16,7 +16,7 @@ from asr.features import HOP, WINDOW, LogMel, pad_samples
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import loudness, split
 from asr.scorers import Weighted, joint_scorers
-from asr.tokenizer import EDGE, SPECIAL, Tokenizer
+from asr.tokenizer import EDGE, Tokenizer
 from asr.voice_activity import Activity, VoiceActivity
 from core.fields import bounded, build
 from core.model_folder import load_model, load_weights, meta_device, save_model
@@ -226,7 +226,7 @@ class Recognizer:
         """
         memory, ctc_logits, is_pad = self._encode([samples])
         tokens = self._search(memory, ctc_logits, is_pad, beam)[0]
-        spoken = spoken_words([self.tokenizer.pieces[token - len(SPECIAL)] for token in tokens])
+        spoken = spoken_words([self.tokenizer.pieces[token] for token in tokens])
         if not spoken:
             return "", [], np.zeros((0, len(SCORES)))
         ctc = ctc_logits[0].float().log_softmax(dim=-1)  # (T, V)
