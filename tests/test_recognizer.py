@@ -28,7 +28,7 @@ from core.errors import UserError
 from core.files import read_json, write_json
 from data.speech import load_speech
 from training.asr import RunConfig, SpeechData, TrainAsr, train
-from training.asr_data import usable_clips
+from training.asr_data import SpeechSource, test_speech, training_speech, usable_clips, validation_speech
 
 RATE = 16_000
 TEXTS = ("a red bird", "blue wings")
@@ -424,6 +424,34 @@ def test_training_and_evaluation_measure_alike(trained, tmp_path):
     found = evaluate(trained, speech, 0, 0)
     heard = trained.transcribe_batch([speech.samples(i) for i in range(len(speech))], 0)
     assert found["wer"] == word_error_rate(speech.texts, heard).value > 0
+
+
+def test_long_clips_are_left_out_of_the_training_alone(tmp_path, caplog):
+    """The eight clips of training are each longer than the one before; those of validation and tests still longer."""
+    data = configured(tmp_path / "LJ").data
+    longest = training_speech(data).lengths[4] / 16_000
+    data = replace(data, max_seconds=longest)
+    assert len(training_speech(data)) == 5
+    assert f"3 of 8 clips of LJ/train are longer than {longest:g} s" in caplog.text
+    assert len(validation_speech(data)) == 2
+    assert {name: len(speech) for name, speech in test_speech(data).items()} == {"test": 2}
+    with pytest.raises(UserError, match="no clip of LJ/train is at most data.max_seconds=0.1"):
+        training_speech(replace(data, max_seconds=0.1))
+
+
+def test_sets_are_mixed_and_readers_held_out(tmp_path):
+    data = configured(tmp_path / "LJ").data
+    other = SpeechSource(
+        root=data.root, train="val", validation="", tests=["test"], weight=2.0, leave_out=["*8"], only=["LJ*"]
+    )
+    mixed = replace(data, also=[other])
+    speech = training_speech(mixed)
+    assert len(speech) == 9 and speech.weights.tolist() == [1.0] * 8 + [2.0]
+    assert list(test_speech(mixed)) == ["LJ/test#1", "LJ/test#2"]
+    with pytest.raises(UserError, match="set data.train"):
+        training_speech(replace(data, train=""))
+    with pytest.raises(UserError, match="none of the 8 clips of LJ/train is left with readers=val"):
+        validation_speech(replace(data, hold_out_readers=True))
 
 
 def test_clips_too_short_for_their_text_are_named(tmp_path, caplog):

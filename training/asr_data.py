@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asr.audio import SAMPLE_RATE
 from asr.augment import Augmentation, augment
 from asr.features import count_frames, pad_samples
 from asr.tokenizer import Tokenizer, learn_pieces
 from core.errors import UserError
 from core.fields import bounded, list_of, one_of
-from data.speech import SpeechSet, load_speech
+from data.speech import load_speech
 from data.speech_mix import Part, SpeechMix, choose_clips
+
+LONGEST_CLIP = 60.0  # seconds: longer ones are no sentences
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +64,29 @@ class Batch(NamedTuple):
 def training_speech(config: SpeechData) -> SpeechMix:
     """What is trained on. Raises UserError as `load_speech` does, and where no set has a split to train on."""
     parts = [
-        choose(config, source, source.train, "train" if source.hold_out_readers else "all")
+        _short_clips(
+            config, choose(config, source, source.train, "train" if source.hold_out_readers else "all")
+        )
         for source in sources(config)
         if source.train and source.weight
     ]
     if not parts:
         raise UserError("no set has a split to train on; set data.train")
     return SpeechMix(parts)
+
+
+def _short_clips(config: SpeechData, part: Part) -> Part:
+    short = [i for i in part.clips if part.speech.lengths[i] <= config.max_seconds * SAMPLE_RATE]
+    if not short:
+        raise UserError(
+            f"no clip of {part.name} is at most data.max_seconds={config.max_seconds:g} s long; raise it"
+        )
+    if len(short) < len(part.clips):
+        log.warning(
+            "%s of %s clips of %s are longer than %g s and left out",
+            len(part.clips) - len(short), len(part.clips), part.name, config.max_seconds,
+        )  # fmt: skip
+    return part._replace(clips=short)
 
 
 def validation_speech(config: SpeechData) -> SpeechMix:
@@ -86,8 +105,9 @@ def validation_speech(config: SpeechData) -> SpeechMix:
 def test_speech(config: SpeechData) -> dict[str, SpeechMix]:
     """Each test split on its own, by its name, or "set/split" where several sets are used."""
     chosen = [(source, split) for source in sources(config) for split in source.tests]
-    parts = [(split, choose(config, source, split)) for source, split in chosen]
-    return {(part.name if config.also else split): SpeechMix([part]) for split, part in parts}
+    parts = SpeechMix([choose(config, source, split) for source, split in chosen]).parts
+    names = [part.name for part in parts] if config.also else [split for _, split in chosen]
+    return {name: SpeechMix([part]) for name, part in zip(names, parts, strict=True)}
 
 
 def sources(config: SpeechData) -> list[SpeechSource]:
@@ -97,20 +117,17 @@ def sources(config: SpeechData) -> list[SpeechSource]:
 def choose(
     config: SpeechData, source: SpeechSource, split: str, readers: Literal["all", "train", "val"] = "all"
 ) -> Part:
-    speech = load_split(config, source, split)
-    return choose_clips(source.root, split, speech, source.weight, readers, source.only, source.leave_out)
-
-
-def load_split(config: SpeechData, source: SpeechSource, split: str) -> SpeechSet:
-    """One split of one set. Raises UserError as `load_speech` does."""
+    """Clips of one split of one set. Raises UserError as `load_speech` and `choose_clips` do."""
     if config.spoken and source is config:
         from data.painted_birds.recordings import ensure_spoken_captions
 
         ensure_spoken_captions(Path(source.root).parent, splits=(split,))
-    return load_speech(
+    # whatever their length: what is measured is all of a split
+    speech = load_speech(
         Path(source.root), split, Path(config.cache), source.layout,  # type: ignore[arg-type]
-        config.on_damaged, config.max_seconds, source.split_by, "data.on_damaged=skip",  # type: ignore[arg-type]
+        config.on_damaged, LONGEST_CLIP, source.split_by, "data.on_damaged=skip",  # type: ignore[arg-type]
     )  # fmt: skip
+    return choose_clips(source.root, split, speech, source.weight, readers, source.only, source.leave_out)
 
 
 def tokenizer_of(texts: list[str], size: int) -> Tokenizer:
