@@ -23,6 +23,7 @@ SENTENCES = 8.0  # seconds: what lasts longer may be several sentences, and is c
 SENTENCE_PAUSE = 0.6  # ... of so many seconds; single sentences are what recognisers are trained on
 LONGEST_PIECE = 20.0  # seconds that are decoded at once, pause or not
 SHORTEST_PIECE = 2.0  # seconds on either side of a cut
+DIGITAL_SILENCE = 1e-4  # largest sample, -80 dB: below it nothing was recorded, somebody filled up
 
 Piece = tuple[int, int]  # first and last sample (exclusive)
 
@@ -36,6 +37,18 @@ def loudness(samples: np.ndarray) -> np.ndarray:
         samples[: count * LEVEL_STEP].reshape(count, -1) if len(samples) >= LEVEL_STEP else samples[None]
     )
     return np.sqrt(np.square(windows, dtype=np.float64).mean(axis=1))
+
+
+def framed(piece: np.ndarray, seconds: float) -> tuple[np.ndarray, int]:
+    """A piece (S,) with `seconds` of digital silence at either end, whatever it had of it, and the sample of the piece
+    at which it begins.
+
+    So silence around a recording changes nothing of its text.
+    """
+    silence = int(seconds * SAMPLE_RATE)
+    sounding = np.flatnonzero(np.abs(piece) > DIGITAL_SILENCE)
+    first, last = (int(sounding[0]), int(sounding[-1]) + 1) if len(sounding) else (0, len(piece))
+    return np.pad(piece[first:last], silence), first - silence
 
 
 def split(samples: np.ndarray, activity: Activity | None = None) -> list[Piece]:
@@ -55,9 +68,13 @@ class Segmenter:
     def __init__(self, activity: Activity | None = None) -> None:
         """activity: of this stream alone; Silero's network for None."""
         self._activity = activity or VoiceActivity()
-        self._samples = 0  # so far
-        self._partial = np.zeros(0, np.float32)  # of a window
+        self._skipped = 0  # samples of digital silence before the first sound, where the windows begin
+        self._samples = 0  # so far, from there on
         self._levels: list[float] = []  # RMS of the windows from `_kept` on
+        self._sounding: list[
+            int
+        ] = []  # sample (exclusive) up to which each of these windows is not digital silence
+        self._partial = np.zeros(0, np.float32)  # of a window
         self._kept = 0  # window
         self._seen = 0  # windows whose probability is known
         self._floor = 0  # sample before which everything is done with
@@ -69,35 +86,60 @@ class Segmenter:
     @property
     def open(self) -> int | None:
         """The first sample of the piece that is being spoken; None where nobody has spoken since the last."""
-        return self._begin() if self._speech else None
+        return self._skipped + self._begin() if self._speech else None
 
     @property
     def needed(self) -> int:
         """The first sample that may still become part of a piece."""
-        if self._speech:
-            return self._begin()
-        return self._trimmed(self._seen if self._since is None else self._since)
+        return self._skipped + self._needed()
 
     def feed(self, samples: np.ndarray) -> list[Piece]:
         """The next samples (S,) -> the pieces that end with them."""
+        if not self._samples:
+            sounding = np.abs(samples) > DIGITAL_SILENCE
+            first = int(sounding.argmax()) if sounding.any() else len(samples)
+            self._skipped, samples = self._skipped + first, samples[first:]
         self._samples += len(samples)
         sound = np.concatenate([self._partial, samples])
         count = len(sound) // STEP
-        windows = sound[: count * STEP].reshape(-1, STEP)
-        self._levels += np.sqrt(np.square(windows, dtype=np.float64).mean(axis=1)).tolist()
+        self._measure(sound[: count * STEP].reshape(-1, STEP))
         self._partial = sound[count * STEP :]
         return self._go_on(self._activity.feed(samples))
 
     def finish(self) -> list[Piece]:
         """The pieces that are left when the stream ends."""
-        self._levels.append(0.0)  # of the window that is not full
+        if len(self._partial):
+            self._measure(np.pad(self._partial, (0, STEP - len(self._partial)))[None])
         pieces = self._go_on(self._activity.finish())
         if self._speech:
             begin, end = self._begin(), self._end()
-            is_long = self._samples - end > LONG_SILENCE * SAMPLE_RATE
-            pieces.append((begin, end + int(KEPT_SILENCE * SAMPLE_RATE) if is_long else self._samples))
+            last = end + int(KEPT_SILENCE * SAMPLE_RATE) if self._fades_out() else self._samples
+            pieces.append((self._skipped + begin, self._skipped + last))
             self._speech = []
         return pieces
+
+    def _measure(self, windows: np.ndarray) -> None:
+        """The next windows (N, STEP)."""
+        first = self._kept + len(self._levels)
+        self._levels += np.sqrt(np.square(windows, dtype=np.float64).mean(axis=1)).tolist()
+        for number, is_sound in enumerate(np.abs(windows) > DIGITAL_SILENCE, start=first):
+            last = STEP - int(is_sound[::-1].argmax()) if is_sound.any() else 0
+            self._sounding.append(number * STEP + last if last else 0)
+
+    def _fades_out(self) -> bool:
+        """Whether more than LONG_SILENCE seconds after the speech so far there is still something, as far as is seen:
+        a quiet room, say. Digital silence might be anything's end."""
+        return (
+            max(self._sounding[: self._seen - self._kept], default=0) - self._end()
+            > LONG_SILENCE * SAMPLE_RATE
+        )
+
+    def _needed(self) -> int:
+        return (
+            self._begin()
+            if self._speech
+            else self._trimmed(self._seen if self._since is None else self._since)
+        )
 
     def _begin(self) -> int:
         return self._trimmed(self._speech[0][0])
@@ -129,16 +171,23 @@ class Segmenter:
                     self._speech.append([self._since, now])
             while self._speech and (piece := self._ended()) is not None:
                 pieces.append(piece)
-        done = max(self.needed // STEP - self._kept, 0)
-        self._kept, self._levels = self._kept + done, self._levels[done:]
-        return pieces
+        done = max(self._needed() // STEP - self._kept, 0)
+        self._kept, self._levels, self._sounding = (
+            self._kept + done,
+            self._levels[done:],
+            self._sounding[done:],
+        )
+        return [(self._skipped + first, self._skipped + last) for first, last in pieces]
 
     def _ended(self) -> Piece | None:
         """The piece that ends with the newest window, which is then done with."""
         begin, end = self._begin(), self._end()
         if self._seen * STEP - end >= LONGEST_PAUSE * SAMPLE_RATE:
-            self._speech, self._floor = [], end + int(KEPT_SILENCE * SAMPLE_RATE)
-            return begin, self._floor
+            last = end + int(KEPT_SILENCE * SAMPLE_RATE)
+            if not self._fades_out():
+                last = max(last, *self._sounding[: self._seen - self._kept])
+            self._speech, self._floor = [], last
+            return begin, last
         if end - begin > SENTENCES * SAMPLE_RATE and (cut := self._longest_pause(SENTENCE_PAUSE)):
             return self._cut(begin, cut)
         if self._seen * STEP - begin >= LONGEST_PIECE * SAMPLE_RATE:

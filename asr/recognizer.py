@@ -14,7 +14,7 @@ from asr.decode import align, beam_search, greedy_ctc
 from asr.encoders.base import check_sizes
 from asr.features import HOP, WINDOW, LogMel, pad_samples
 from asr.model import ModelConfig, SpeechModel
-from asr.pauses import loudness, split
+from asr.pauses import framed, loudness, split
 from asr.scorers import Weighted, joint_scorers
 from asr.tokenizer import EDGE, Tokenizer
 from asr.voice_activity import Activity, VoiceActivity
@@ -24,6 +24,7 @@ from core.model_folder import load_model, load_weights, meta_device, save_model
 KIND = "recognizer"
 BEAM = 8  # hypotheses kept, in use, training and evaluation alike
 CTC_WEIGHT = 0.3  # of the search
+END_SILENCE = 0.15  # seconds
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class SavedConfig(ModelConfig):
     confidence: dict[str, float] = field(
         default_factory=dict
     )  # the calibration's numbers, none before it is fitted
+    end_silence: float | None = None  # the first releases hear pieces as they are
 
 
 class Recognizer:
@@ -80,7 +82,9 @@ class Recognizer:
 
     ctc_weight: CTC's part in the search, between 0 (attention alone) and 1 (CTC alone). others: further scorers of the
     search, each with its weight, such as a language model. calibration: of the words' confidences; without one they
-    are the mean probability of a word's tokens, more than the share of words that are right. activity: makes what finds
+    are the mean probability of a word's tokens, more than the share of words that are right. end_silence: seconds of
+    digital silence that a piece is given at either end, in place of what it had of it; None for as it is, which makes
+    the text depend on it. activity: makes what finds
     speech in one recording. Several threads may use one at once: nothing is kept between
     calls, and no setting of the process is touched. How many threads torch uses changes no transcript, times included;
     confidences may differ in their sixth digit.
@@ -93,12 +97,13 @@ class Recognizer:
         ctc_weight: float = CTC_WEIGHT,
         others: Sequence[Weighted] = (),
         calibration: Calibration | None = None,
+        end_silence: float | None = END_SILENCE,
         activity: Callable[[], Activity] = VoiceActivity,
     ):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.ctc_weight, self.others = ctc_weight, list(others)
-        self.calibration, self.activity = calibration, activity
+        self.calibration, self.end_silence, self.activity = calibration, end_silence, activity
         self.front_end = LogMel(model.config.normalisation).to(self.device)
         self.checksum = ""
 
@@ -125,13 +130,19 @@ class Recognizer:
             model = SpeechModel(config, len(tokenizer))
         load_weights(model, files.state, folder)
         calibration = Calibration.from_json(saved.confidence, where)
-        recognizer = cls(model.to(device), tokenizer, saved.ctc_weight, calibration=calibration)
+        recognizer = cls(
+            model.to(device),
+            tokenizer,
+            saved.ctc_weight,
+            calibration=calibration,
+            end_silence=saved.end_silence,
+        )
         recognizer.checksum = files.checksum
         return recognizer
 
     def save(self, folder: Path | str, card: str, training: dict | None = None, half: bool = True) -> Path:
         """Write the model folder that `load` reads."""
-        config = asdict(self.model.config) | {"ctc_weight": self.ctc_weight}
+        config = asdict(self.model.config) | {"ctc_weight": self.ctc_weight, "end_silence": self.end_silence}
         if self.calibration:
             config["confidence"] = self.calibration.as_json()
         return save_model(
@@ -167,7 +178,7 @@ class Recognizer:
             longest = len(pieces[order[-1]][1])
             count = max(int(batch_seconds * SAMPLE_RATE / longest), 1)
             chosen, order = order[-count:], order[:-count]
-            memory, ctc_logits, is_pad = self._encode([pieces[p][1] for p in chosen])
+            memory, ctc_logits, is_pad = self._encode([self._framed(pieces[p][1])[0] for p in chosen])
             for p, tokens in zip(chosen, self._search(memory, ctc_logits, is_pad, beam), strict=True):
                 texts[p] = self.tokenizer.decode(tokens)
         whole = [""] * len(clips)
@@ -183,6 +194,10 @@ class Recognizer:
             if is_audible(samples[first:last])
         ]
 
+    def _framed(self, piece: np.ndarray) -> tuple[np.ndarray, int]:
+        """What is decoded of a piece (S,), and the sample of the piece at which that begins."""
+        return (piece, 0) if self.end_silence is None else framed(piece, self.end_silence)
+
     @torch.no_grad()
     def _encode(self, clips: list[np.ndarray]) -> tuple[Tensor, Tensor, Tensor]:
         """B clips -> memory (B, T, E), CTC logits (B, T, V), is_pad (B, T)."""
@@ -197,7 +212,7 @@ class Recognizer:
         return [hypothesis.tokens for hypothesis in beam_search(scorers, (~is_pad).sum(dim=1), beam)]
 
     def transcribe_piece(self, samples: np.ndarray, start: float, beam: int) -> Transcript:
-        """Decode samples (S,) at 16 kHz as they are, a piece of a recording that begins at `start` seconds."""
+        """Decode samples (S,) at 16 kHz, a piece of a recording that begins at `start` seconds."""
         text, words, scores = self._decode(samples, start, beam)
         if not words:
             return Transcript("")
@@ -224,7 +239,8 @@ class Recognizer:
         Times are from CTC's alignment; a word's confidence is the mean probability of its tokens by CTC and attention,
         weighted as in the search.
         """
-        memory, ctc_logits, is_pad = self._encode([samples])
+        sound, offset = self._framed(samples)
+        memory, ctc_logits, is_pad = self._encode([sound])
         tokens = self._search(memory, ctc_logits, is_pad, beam)[0]
         spoken = spoken_words([self.tokenizer.pieces[token] for token in tokens])
         if not spoken:
@@ -241,12 +257,14 @@ class Recognizer:
             )
         scores = word_scores(ctc, spans, attention, tokens, spoken, likelihoods)
         words = []
+        seconds, shift = len(samples) / SAMPLE_RATE, offset / SAMPLE_RATE
+
+        def time_of(frame: int) -> float:
+            return round(start + min(max(frame * self.frame_seconds + shift, 0.0), seconds), 3)
+
         for word, likelihood in zip(spoken, scores[:, SCORES.index("likelihood")], strict=True):
-            first_time = spans[word.tokens[0]][0] * self.frame_seconds
-            last_time = (spans[word.tokens[-1]][1] + 1) * self.frame_seconds
-            last_time = min(last_time, len(samples) / SAMPLE_RATE)
-            times = (round(start + first_time, 3), round(start + last_time, 3))
-            words.append(Word(word.text, *times, float(np.exp(likelihood))))
+            first, last = spans[word.tokens[0]][0], spans[word.tokens[-1]][1]
+            words.append(Word(word.text, time_of(first), time_of(last + 1), float(np.exp(likelihood))))
         return " ".join(word.text for word in words), words, scores
 
 

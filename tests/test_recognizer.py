@@ -70,7 +70,9 @@ def trained() -> Recognizer:
     config = ModelConfig(
         width=32, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=64, kernel=7, dropout=0.0
     )
-    recognizer = Recognizer(SpeechModel(config, len(tokenizer)), tokenizer, activity=LoudIsSpeech)
+    recognizer = Recognizer(
+        SpeechModel(config, len(tokenizer)), tokenizer, end_silence=None, activity=LoudIsSpeech
+    )
     model = recognizer.model.train()
     from asr.features import pad_samples
 
@@ -314,7 +316,7 @@ def test_a_scorer_of_ones_own_joins_the_search(trained):
     def with_bonus(bonus: float) -> Recognizer:
         favoured = Weighted(FavouredWord(trained.tokenizer, "red", bonus), 0.5)
         return Recognizer(
-            trained.model, trained.tokenizer, trained.ctc_weight, [favoured], activity=LoudIsSpeech
+            trained.model, trained.tokenizer, trained.ctc_weight, [favoured], None, None, LoudIsSpeech
         )
 
     clips = [*CLIPS, melody(5, 1.2)]
@@ -462,7 +464,9 @@ def test_clips_too_short_for_their_text_are_named(tmp_path, caplog):
     speech = load_speech(tmp_path / "LJ", "train", tmp_path / "cache")
     usable = usable_clips(speech, Tokenizer(), 4)
     assert usable == [0, 2, 3, 4, 5, 6, 7]
-    assert "1 of 8 training clips are too short for their text" in caplog.text and "(LJ001-0001)" in caplog.text
+    assert (
+        "1 of 8 training clips are too short for their text" in caplog.text and "(LJ001-0001)" in caplog.text
+    )
     speech.texts = ["123"] * 8
     with pytest.raises(UserError, match=r"8 of 8 .* have no letters \(LJ001-0000, .*none is left"):
         usable_clips(speech, Tokenizer(), 4)
@@ -490,7 +494,15 @@ def test_two_processes_have_the_losses_of_one(tmp_path, root, monkeypatch):
     overrides = [*make_set(tmp_path / "LJ"), "model.dropout=0", "loss.consistency=0.2", "run.steps=2"]
     monkeypatch.setattr(sys, "argv", ["train_asr.py", *overrides, "run.name=one"])
     train_asr.main()
-    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train_asr.py"]
+    two = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "train_asr.py",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run([*two, *overrides, "run.name=two"], cwd=root, env=environment, capture_output=True)
     assert ended.returncode == 0, ended.stderr.decode()
