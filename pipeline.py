@@ -64,6 +64,20 @@ def load_painter(folder: Path | str) -> Painter:
     return painter
 
 
+def favoured_words(named: str, painters: Sequence[Painter | None]) -> list[str]:
+    """Words with commas between them, and those that painters understand. Raises UserError for a painter that reads
+    letters."""
+    words = [word for part in named.split(",") if (word := part.strip())]
+    for painter in filter(None, painters):
+        known = painter.encoder.vocabulary_words
+        if known is None:
+            raise UserError(
+                "--vocabulary painter: the model reads letters and has no list of words; leave it out"
+            )
+        words += [word for word in known if any(letter.isalpha() for letter in word)]
+    return list(dict.fromkeys(words))
+
+
 @dataclass
 class SpeechToImage:
     """Hears a sentence and paints it. Either half may be left out."""
@@ -77,9 +91,11 @@ class SpeechToImage:
         recognizer: Path | str | None = RECOGNIZER,
         painter: Path | str | None = PAINTER,
         precision: str = "fp32",
+        language_model: Path | str = "auto",
     ) -> "SpeechToImage":
         """Load the model folders, the painter also by a name in PAINTERS of core.model_registry; None
-        leaves that half out. precision: of painting, one of core.precision.PRECISIONS.
+        leaves that half out. precision: of painting, one of core.precision.PRECISIONS. language_model: of the
+        recogniser's search, a file, "none", or "auto" for that of its folder.
 
         Raises UserError as `load_model` does.
         """
@@ -87,22 +103,23 @@ class SpeechToImage:
         if recognizer is not None:
             from asr.recognizer import Recognizer  # a text alone needs no audio libraries
 
-            heard = Recognizer.load(find_folder(recognizer))
+            heard = Recognizer.load(find_folder(recognizer), language_model=language_model)
         if painter is None:
             return cls(heard, None)
         paints = load_painter(find_folder(painter))
         paints.precision = resolve_precision(torch.device("cpu"), precision)
         return cls(heard, paints)
 
-    def hear(self, sound: "Sound", beam: int | None = None) -> "Transcript":
+    def hear(self, sound: "Sound", beam: int | None = None, favour: Sequence[str] = ()) -> "Transcript":
         """A sound file, its bytes, an array at 16 kHz, or (rate, array), see `asr.audio.as_samples`, -> Transcript.
-        beam: hypotheses kept, None for the recogniser's default.
+        beam: hypotheses kept, None for the recogniser's default. favour: words that the search raises.
 
         Raises UserError where the sound cannot be read.
         """
         if self.recognizer is None:
             raise UserError("no recognizer was loaded; name its folder: SpeechToImage.load(recognizer=...)")
-        return self.recognizer.transcribe(sound, **({} if beam is None else {"beam": beam}))
+        recognizer = self.recognizer.favouring(favour) if favour else self.recognizer
+        return recognizer.transcribe(sound, **({} if beam is None else {"beam": beam}))
 
     def paint(self, text: str, seeds: Sequence[int]) -> Samples:
         """A sentence, B seeds -> Samples of B pictures. Raises UserError for a sentence without a known word."""

@@ -77,6 +77,12 @@ def parser() -> Parser:
     )
     group.add_argument("--beam", type=int,
                        help="hypotheses kept while recognising; 0 takes the best path (default 8)")  # fmt: skip
+    group.add_argument("--language-model", metavar="FILE", default="auto",
+                       help="of the search: a file, none, or auto for the recogniser's own (default auto)")  # fmt: skip
+    group.add_argument("--favour", metavar="WORDS", default="",
+                       help='words that are likely to be said, with commas: "pico,red-winged"')  # fmt: skip
+    group.add_argument("--vocabulary", choices=("any", "painter"), default="any",
+                       help="painter: favour the words that the --model understands (default any)")  # fmt: skip
     group.add_argument("--precision", choices=("auto", "bf16", "fp16", "fp32"), default="auto",
                        help="of generating; auto (default): bf16 where the CPU is fast at it, else fp32")  # fmt: skip
     return p
@@ -106,9 +112,21 @@ def check(args: argparse.Namespace) -> None:
         raise UserError(f"--beam {args.beam}: expected 0 to {MOST_BEAM}")
     if args.speech is None:
         given = "--text" if args.texts is None else "--texts"
-        for value, option in ((args.spectrogram, "--spectrogram"), (args.recognizer, "--recognizer")):
+        heard = (
+            (args.spectrogram, "--spectrogram"),
+            (args.recognizer, "--recognizer"),
+            (args.language_model != "auto", "--language-model"),
+            (args.favour, "--favour"),
+            (args.vocabulary != "any", "--vocabulary"),
+        )
+        for value, option in heard:
             if value:
                 raise UserError(f"{option} needs a sound file: give --speech instead of {given}")
+    if args.beam == 0 and (args.favour or args.vocabulary != "any" or args.language_model != "auto"):
+        raise UserError(
+            "--beam 0 takes the best path, without a search that --language-model, --favour or --vocabulary could "
+            "guide; leave it out"
+        )
     if len(args.model) > 1 and (args.stages or args.attention):
         raise UserError(f"--stages and --attention show one model; name one --model, not {len(args.model)}")
     if args.speech == STDIN and sys.stdin.isatty():

@@ -141,7 +141,7 @@ def load(job: Job) -> None:
         recognizer = (args.recognizer or RECOGNIZER) if args.speech is not None else None
         job.folders = [find_folder(folder) for folder in args.model]
         job.models = [
-            SpeechToImage.load(None if i else recognizer, folder, args.precision)
+            SpeechToImage.load(None if i else recognizer, folder, args.precision, args.language_model)
             for i, folder in enumerate(job.folders)
         ]
 
@@ -153,9 +153,8 @@ def read_sound(path: Path) -> "np.ndarray":
     try:
         if path == STDIN:
             return load_audio(sys.stdin.buffer)
-        beside = (
-            Path(__file__).resolve().parents[1] / path
-        )  # samples/ are found from any folder, as weights/ are
+        # samples/ are found from any folder, as weights/ are
+        beside = Path(__file__).resolve().parents[1] / path
         return load_audio(beside if not path.exists() and path.parts[:1] == ("samples",) else path)
     except (OSError, ValueError) as error:  # no permission, a name that the system refuses, a disk that fails
         why = getattr(error, "strerror", None) or error
@@ -167,9 +166,11 @@ def hear(job: Job) -> str:
     args, name = job.args, source_name(job.args)
     assert job.samples is not None
     from core.runtime import one_thread
+    from pipeline import favoured_words
 
+    words = favoured_words(args.favour, [m.painter for m in job.models if args.vocabulary == "painter"])
     with job.clock.step("hear"), one_thread():
-        job.heard = heard = job.models[0].hear(job.samples, args.beam)
+        job.heard = heard = job.models[0].hear(job.samples, args.beam, words)
     if heard.no_speech:
         where = "standard input" if args.speech == STDIN else args.speech
         raise UserError(f"{where}: {heard.why_nothing}, or write a sentence: --text")

@@ -1,6 +1,7 @@
 """Sound to transcript: the one object that a user of this room needs."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -10,14 +11,17 @@ from torch import Tensor
 
 from asr.audio import LONGEST, QUIET, SAMPLE_RATE, Sound, as_samples
 from asr.confidence import SCORES, Calibration, joined, spoken_words, word_scores
-from asr.decode import align, beam_search, greedy_ctc
+from asr.decode import align, greedy_ctc, joint_search
 from asr.encoders.base import check_sizes
 from asr.features import HOP, WINDOW, LogMel, pad_samples
+from asr.language_model import FILE as LANGUAGE_MODEL
+from asr.language_model import LanguageModel, load_language_model, save_language_model
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed, loudness, split
-from asr.scorers import Weighted, joint_scorers
+from asr.scorers import FavouredWords, LanguageModelScorer, Weighted, WordCounter
 from asr.tokenizer import EDGE, Tokenizer
 from asr.voice_activity import Activity, VoiceActivity
+from core.errors import UserError
 from core.fields import bounded, build
 from core.model_folder import load_model, load_weights, meta_device, save_model
 
@@ -25,6 +29,8 @@ KIND = "recognizer"
 BEAM = 8  # hypotheses kept, in use, training and evaluation alike
 CTC_WEIGHT = 0.3  # of the search
 END_SILENCE = 0.15  # seconds
+LANGUAGE_MODEL_WEIGHT, WORD_BONUS = 0.5, 0.0
+FAVOUR = 1.0  # nats for a letter of a favoured word
 
 
 @dataclass(frozen=True)
@@ -75,19 +81,21 @@ class SavedConfig(ModelConfig):
         default_factory=dict
     )  # the calibration's numbers, none before it is fitted
     end_silence: float | None = None  # the first releases hear pieces as they are
+    language_model_weight: float = bounded(LANGUAGE_MODEL_WEIGHT, 0.0, 10.0)
+    word_bonus: float = bounded(WORD_BONUS, 0.0, 10.0)  # nats a word, where there is a language model
 
 
 class Recognizer:
     """A trained recogniser in use.
 
     ctc_weight: CTC's part in the search, between 0 (attention alone) and 1 (CTC alone). others: further scorers of the
-    search, each with its weight, such as a language model. calibration: of the words' confidences; without one they
-    are the mean probability of a word's tokens, more than the share of words that are right. end_silence: seconds of
-    digital silence that a piece is given at either end, in place of what it had of it; None for as it is, which makes
-    the text depend on it. activity: makes what finds
-    speech in one recording. Several threads may use one at once: nothing is kept between
-    calls, and no setting of the process is touched. How many threads torch uses changes no transcript, times included;
-    confidences may differ in their sixth digit.
+    search, each with its weight. language_model: scores the search's texts with language_model_weight, and each word
+    with word_bonus. calibration: of the words' confidences; without one they are the mean probability of a word's
+    tokens, more than the share of words that are right. end_silence: seconds of digital silence that a piece is given
+    at either end, in place of what it had of it; None for as it is, which makes the text depend on it. activity: makes
+    what finds speech in one recording. Several threads may use one at once: nothing is kept between calls, and no
+    setting of the process is touched. How many threads torch uses changes no transcript, times included; confidences
+    may differ in their sixth digit.
     """
 
     def __init__(
@@ -99,11 +107,16 @@ class Recognizer:
         calibration: Calibration | None = None,
         end_silence: float | None = END_SILENCE,
         activity: Callable[[], Activity] = VoiceActivity,
+        language_model: LanguageModel | None = None,
+        language_model_weight: float = LANGUAGE_MODEL_WEIGHT,
+        word_bonus: float = WORD_BONUS,
     ):
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.ctc_weight, self.others = ctc_weight, list(others)
         self.calibration, self.end_silence, self.activity = calibration, end_silence, activity
+        self.language_model = language_model
+        self.language_model_weight, self.word_bonus = language_model_weight, word_bonus
         self.front_end = LogMel(model.config.normalisation).to(self.device)
         self.checksum = ""
 
@@ -117,8 +130,13 @@ class Recognizer:
         return self.model.encoder.subsampling * HOP / SAMPLE_RATE
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> "Recognizer":
-        """Read a model folder. Raises UserError where it holds something else or is damaged."""
+    def load(
+        cls, folder: Path | str, device: torch.device | str = "cpu", language_model: Path | str = "auto"
+    ) -> "Recognizer":
+        """Read a model folder. language_model: a file, "none", or "auto" for that of the folder, where it has one.
+
+        Raises UserError where the folder or file holds something else or is damaged.
+        """
         files = load_model(folder, KIND)
         tokenizer = Tokenizer.from_json(files.vocabulary)
         where = f"{folder}/config.json"
@@ -137,17 +155,45 @@ class Recognizer:
             calibration=calibration,
             end_silence=saved.end_silence,
         )
+        recognizer.language_model = find_language_model(language_model, Path(folder))
+        recognizer.language_model_weight = saved.language_model_weight
+        recognizer.word_bonus = saved.word_bonus
         recognizer.checksum = files.checksum
         return recognizer
 
     def save(self, folder: Path | str, card: str, training: dict | None = None, half: bool = True) -> Path:
         """Write the model folder that `load` reads."""
-        config = asdict(self.model.config) | {"ctc_weight": self.ctc_weight, "end_silence": self.end_silence}
+        saved = ("ctc_weight", "end_silence", "language_model_weight", "word_bonus")
+        config = asdict(self.model.config) | {name: getattr(self, name) for name in saved}
+        if self.language_model:
+            save_language_model(self.language_model, Path(folder) / LANGUAGE_MODEL)
         if self.calibration:
             config["confidence"] = self.calibration.as_json()
         return save_model(
             folder, KIND, self.model.state_dict(), config, card, self.tokenizer.as_json(), training, half
         )
+
+    def favouring(self, words: Sequence[str], weight: float = FAVOUR) -> "Recognizer":
+        """This recogniser, whose search gives each letter of the words `weight` nats; the networks are shared.
+
+        Raises UserError for a word without letters that the recogniser knows.
+        """
+        known = [self.tokenizer.normalise(word) for word in words]
+        if "" in known:
+            word = words[known.index("")]
+            raise UserError(f'"{word}" has no letter that the recogniser writes; favour words of letters')
+        other = copy(self)
+        other.others = [*self.others, Weighted(FavouredWords(known, self.tokenizer.pieces), weight)]
+        return other
+
+    @property
+    def scorers(self) -> list[Weighted]:
+        """Of the search, beside CTC and attention."""
+        if self.language_model is None:
+            return self.others
+        model = LanguageModelScorer(self.language_model, self.tokenizer.pieces)
+        words = WordCounter(self.tokenizer.pieces)
+        return [Weighted(model, self.language_model_weight), Weighted(words, self.word_bonus), *self.others]
 
     def transcribe(self, sound: Sound, beam: int = BEAM, max_seconds: float = LONGEST) -> Transcript:
         """Hear a recording: a file, bytes, an array at 16 kHz, or (rate, array); see `asr.audio.as_samples`.
@@ -208,8 +254,10 @@ class Recognizer:
     def _search(self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int) -> list[list[int]]:
         if beam <= 0:
             return greedy_ctc(ctc_logits, is_pad)
-        scorers = joint_scorers(self.model.decoder, memory, ctc_logits, is_pad, self.ctc_weight, self.others)
-        return [hypothesis.tokens for hypothesis in beam_search(scorers, (~is_pad).sum(dim=1), beam)]
+        found = joint_search(
+            self.model.decoder, memory, ctc_logits, is_pad, beam, self.ctc_weight, self.scorers
+        )
+        return [hypothesis.tokens for hypothesis in found]
 
     def transcribe_piece(self, samples: np.ndarray, start: float, beam: int) -> Transcript:
         """Decode samples (S,) at 16 kHz, a piece of a recording that begins at `start` seconds."""
@@ -281,6 +329,16 @@ def join_pieces(pieces: Sequence[Transcript], seconds: float, loudest: float) ->
         return Transcript("", seconds=seconds, loudest=loudest)
     confidence = joined([piece.confidence for piece in pieces], [len(piece.text) for piece in pieces])
     return Transcript(text, [word for piece in pieces for word in piece.words], confidence, seconds, loudest)
+
+
+def find_language_model(which: Path | str, folder: Path) -> LanguageModel | None:
+    """`which` as in `Recognizer.load`. Raises UserError as `load_language_model` does."""
+    if str(which) == "none":
+        return None
+    if str(which) != "auto":
+        return load_language_model(which)
+    beside = folder / LANGUAGE_MODEL
+    return load_language_model(beside) if beside.exists() else None
 
 
 def _one_space(text: str) -> str:

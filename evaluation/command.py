@@ -119,6 +119,8 @@ def file_name(options: Options, metric: Metric) -> str:
         if images and options.generates and options.precision not in ("auto", "fp32")
         else "",
         f"beam{options.beam}" if heard and options.beam != default.get_default("beam") else "",
+        f"lm-{Path(options.language_model).stem}" if heard and options.language_model != "auto" else "",
+        "favour" if heard and (options.favour or options.vocabulary != "any") else "",
         "skip-damaged" if options.skip_damaged else "",
         f"n{options.samples}" if options.samples else "",
         f"seed{options.seed}" if options.seed else "",

@@ -87,7 +87,14 @@ class Evaluator:
     def recognizer(self) -> "Recognizer":
         from asr.recognizer import Recognizer
 
-        return Recognizer.load(self.options.recognizer, self.device)
+        options = self.options
+        recognizer = Recognizer.load(options.recognizer, self.device, options.language_model)
+        if not options.favour and options.vocabulary == "any":
+            return recognizer
+        from pipeline import favoured_words, load_painter
+
+        painters = [load_painter(options.model)] if options.vocabulary == "painter" else []
+        return recognizer.favouring(favoured_words(options.favour, painters))
 
     @cached_property
     def generator(self) -> Generator:

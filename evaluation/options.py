@@ -44,6 +44,9 @@ class Options:
     voices: str  # of these transcripts: training or unheard
     batch: int
     beam: int
+    language_model: str  # of the recogniser's search: a file, none, or auto
+    favour: str  # words that the search raises, with commas
+    vocabulary: str  # any, or painter, whose words the search raises
     device: str
     precision: str
     out: Path
@@ -104,6 +107,13 @@ def parser() -> Parser:
         help="of --from transcript: those of the recogniser's training (default), or eight others")  # fmt: skip
     add("--batch", type=int, default=32, help="pictures at once; changes time and memory only")
     add("--beam", type=int, default=8, help="of the recogniser; 0 takes CTC's best path")
+    add("--language-model", metavar="FILE", default="auto",
+        help="of the recogniser's search: a file, none, or auto for the recogniser's own")  # fmt: skip
+    add(
+        "--favour", metavar="WORDS", default="", help="words that the recogniser's search raises, with commas"
+    )
+    add("--vocabulary", choices=("any", "painter"), default="any",
+        help="painter: the search raises the words that --model understands")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     add("--precision", choices=("auto", "bf16", "fp16", "fp32"), default="auto",
         help="of generating; auto (default): bf16 or fp16 where the device is fast at it, else fp32")  # fmt: skip

@@ -8,12 +8,11 @@ import torch
 
 from asr.augment import Augmentation, augment, mask_features
 from asr.batches import BatchPlan
-from asr.decode import Hypothesis, align, beam_search, greedy_attention, greedy_ctc
+from asr.decode import align, greedy_ctc, joint_search, prefix_beam_search
 from asr.features import LogMel, pad_samples
 from asr.layers import Subsampling, subsample
 from asr.losses import LossWeights, attention_loss, consistency_loss, ctc_loss, joint_loss
 from asr.model import ModelConfig, Outputs, SpeechModel
-from asr.scorers import CtcPrefixScorer, joint_scorers
 from asr.tokenizer import BLANK, EDGE, Tokenizer, normalise
 from core.errors import UserError
 
@@ -97,7 +96,7 @@ def test_padding_changes_no_loss_and_no_gradient():
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("search", ["ctc", "attention", "beam"])
+@pytest.mark.parametrize("search", ["ctc", "beam"])
 def test_padding_changes_no_text(search):
     model, clips = tiny_model(3), sounds(0.71, 1.30, 0.98)
 
@@ -106,9 +105,7 @@ def test_padding_changes_no_text(search):
         ctc = model.to_ctc(memory)
         if search == "ctc":
             return greedy_ctc(ctc.log_softmax(-1), is_pad)
-        if search == "attention":
-            return greedy_attention(model.decoder, memory, is_pad)
-        return [h.tokens for h in joint_search(model, memory, ctc, is_pad, width=3)]
+        return [h.tokens for h in joint_search(model.decoder, memory, ctc, is_pad, width=3)]
 
     alone = [texts([clip])[0] for clip in clips]
     assert texts(clips) == alone
@@ -128,17 +125,16 @@ def test_dropout_repeats_with_its_seed():
     assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
 
 
-def test_decoder_step_by_step_equals_all_at_once():
+def test_texts_of_one_clip_decode_as_alone():
+    """Several texts of a clip are the queries of one attention."""
     model = tiny_model()
     memory, is_pad = model.encoder(*features_of(sounds(0.9, 0.6)))
-    tokens = torch.tensor([[EDGE, 4, 9, 9, 5], [EDGE, 7, 6, 2, 8]])
-    whole = model.decoder(tokens, memory, is_pad)
-    cache = model.decoder.start(memory, is_pad)
-    for position in range(tokens.shape[1]):
-        # two hypotheses a clip, the same text in both
-        logits = model.decoder.step(tokens[:, position, None].expand(2, 2), cache)
-        for hypothesis in range(2):
-            torch.testing.assert_close(logits[:, hypothesis], whole[:, position], rtol=1e-4, atol=1e-5)
+    tokens = torch.tensor([[EDGE, 4, 9, 9, 5], [EDGE, 7, 6, 2, 8], [EDGE, 3, 3, 4, 2], [EDGE, 5, 8, 6, 7]])
+    together = model.decoder(tokens, memory, is_pad)
+    for row in range(4):
+        clip = slice(row // 2, row // 2 + 1)
+        alone = model.decoder(tokens[row, None], memory[clip], is_pad[clip])
+        torch.testing.assert_close(together[row, None], alone, rtol=1e-4, atol=1e-5)
 
 
 def ctc_of(log_probs: torch.Tensor, text: tuple[int, ...]) -> float:
@@ -151,52 +147,33 @@ def ctc_of(log_probs: torch.Tensor, text: tuple[int, ...]) -> float:
     return total
 
 
-def test_prefix_scores_equal_sums_over_all_paths():
+def test_a_wide_search_finds_every_text_with_the_sum_over_its_paths():
     torch.manual_seed(0)
     frames, vocabulary = 5, 4  # blank, edge, two letters
-    log_probs = torch.randn(2, frames, vocabulary, dtype=torch.float64)
-    log_probs[..., EDGE] = -1e4
+    log_probs = torch.randn(frames, vocabulary, dtype=torch.float64)
+    log_probs[:, EDGE] = -1e4
     log_probs = log_probs.log_softmax(-1)
-    is_pad = torch.zeros(2, frames, dtype=torch.bool)
-    is_pad[1, 3:] = True
     texts = [text for n in range(frames + 1) for text in itertools.product((2, 3), repeat=n)]
-    for clip, real in ((0, 5), (1, 3)):
-        exact = {text: ctc_of(log_probs[clip, :real], text) for text in texts}
-        for prefix in texts:
-            if len(prefix) >= real:
-                continue
-            scorer = CtcPrefixScorer(log_probs, is_pad)
-            state = scorer.start(len(is_pad), 1)
-            for token in prefix:
-                state = scorer.extend(state, torch.arange(2), torch.tensor([token, token]))
-            scores = scorer.score(state)[clip]
-            assert scores[EDGE].item() == pytest.approx(exact[prefix], abs=1e-9)
-            for token in (2, 3):
-                begun = [p for text, p in exact.items() if text[: len(prefix) + 1] == (*prefix, token)]
-                expected = np.logaddexp.reduce(begun)
-                if expected == -np.inf:
-                    assert scores[token] == -torch.inf
-                else:
-                    assert scores[token].item() == pytest.approx(expected, abs=1e-9)
+    exact = {text: ctc_of(log_probs, text) for text in texts}
+    found = prefix_beam_search(log_probs.numpy(), width=1000)
+    assert {tuple(one.tokens) for one in found} == {text for text, score in exact.items() if score > -np.inf}
+    for one in found:
+        assert one.score == pytest.approx(exact[tuple(one.tokens)], abs=1e-9)
+    scores = [one.score for one in found]
+    assert scores == sorted(scores, reverse=True)
 
 
-def test_ctc_end_score_equals_torchs_loss_on_a_long_clip():
+def test_search_score_equals_torchs_loss_on_a_long_clip():
     torch.manual_seed(1)
-    logits = 6 * torch.randn(1, 300, 30)
+    log_probs = (6 * torch.randn(300, 30)).log_softmax(-1)
+    best = prefix_beam_search(log_probs.numpy(), width=50)[0]
     is_pad = torch.zeros(1, 300, dtype=torch.bool)
-    text = torch.randint(2, 30, (1, 60))
-    text[0, 10] = text[0, 11]
-    scorer = CtcPrefixScorer(logits.log_softmax(-1), is_pad)
-    state = scorer.start(len(is_pad), 1)
-    for token in text[0]:
-        state = scorer.extend(state, torch.tensor([0]), token[None])
-    expected = -ctc_loss(logits.double(), is_pad, text, torch.tensor([60]))
-    assert scorer.score(state)[0, EDGE].item() == pytest.approx(expected.item(), rel=1e-4)
-
-
-def joint_search(model, memory, ctc, is_pad, width: int, ctc_weight: float = 0.3) -> list[Hypothesis]:
-    scorers = joint_scorers(model.decoder, memory, ctc, is_pad, ctc_weight)
-    return beam_search(scorers, (~is_pad).sum(dim=1), width)
+    text = torch.tensor([best.tokens])
+    exact = -ctc_loss(log_probs[None], is_pad, text, torch.tensor([len(best.tokens)])).item()
+    assert exact - 1.0 < best.score <= exact + 1e-3  # some paths were pruned
+    path = greedy_ctc(log_probs[None], is_pad)[0]
+    of_path = -ctc_loss(log_probs[None], is_pad, torch.tensor([path]), torch.tensor([len(path)])).item()
+    assert exact >= of_path
 
 
 def joint_score(model, memory, ctc, is_pad, text: list[int], weight: float) -> float:
@@ -218,23 +195,23 @@ def test_wide_beam_finds_the_best_of_all_texts(weight):
         if len(text) + sum(a == b for a, b in zip(text, text[1:], strict=False)) <= frames:
             scores[tuple(text)] = joint_score(model, memory, ctc, is_pad, text, weight)
     best = max(scores, key=scores.get)
-    found = joint_search(model, memory, ctc, is_pad, width=40, ctc_weight=weight)[0]
+    found = joint_search(model.decoder, memory, ctc, is_pad, width=1000, ctc_weight=weight)[0]
     assert tuple(found.tokens) == best
     assert found.score == pytest.approx(scores[best], abs=1e-3)
 
 
-def test_beam_scores_no_less_than_greedy():
+def test_the_best_joint_score_of_the_searchs_texts_wins():
     for seed in range(4):
         model = tiny_model(seed)
         memory, is_pad = model.encoder(*features_of(sounds(0.6, 0.8)))
         ctc = model.to_ctc(memory)
-        narrow = joint_search(model, memory, ctc, is_pad, width=1)
-        wide = joint_search(model, memory, ctc, is_pad, width=8)
-        for clip, (one, many) in enumerate(zip(narrow, wide, strict=True)):
+        for clip, found in enumerate(joint_search(model.decoder, memory, ctc, is_pad, width=8)):
             rows = slice(clip, clip + 1)
-            assert many.score >= one.score - 1e-6
-            own = joint_score(model, memory[rows], ctc[rows], is_pad[rows], many.tokens, 0.3)
-            assert many.score == pytest.approx(own, abs=1e-3)
+            frames = ctc[clip][~is_pad[clip]].log_softmax(-1).detach().numpy()
+            texts = [one.tokens for one in prefix_beam_search(frames, width=8)]
+            scores = [joint_score(model, memory[rows], ctc[rows], is_pad[rows], t, 0.3) for t in texts]
+            assert len(texts) == 8 and found.tokens == texts[int(np.argmax(scores))]
+            assert found.score == pytest.approx(max(scores), abs=1e-3)
 
 
 def test_alignment_and_greedy():
@@ -269,8 +246,7 @@ def test_overfits_two_clips():
     ctc = model.to_ctc(memory)
     for found in (
         greedy_ctc(ctc, frame_pad),
-        greedy_attention(model.decoder, memory, frame_pad),
-        [h.tokens for h in joint_search(model, memory, ctc, frame_pad, width=4)],
+        [h.tokens for h in joint_search(model.decoder, memory, ctc, frame_pad, width=4)],
     ):
         assert [tokenizer.decode(ids) for ids in found] == texts
 

@@ -288,23 +288,19 @@ def test_threads_hear_alike_and_change_nothing_of_the_process(trained):
 class FavouredWord:
     """A scorer of one's own: `bonus` nats for every letter of a word that is, or may become, the favoured one."""
 
-    falls = False
-
     def __init__(self, tokenizer: Tokenizer, word: str, bonus: float):
         self.tokenizer, self.word, self.bonus = tokenizer, word, bonus
+        self.most = bonus
 
-    def start(self, clips: int, width: int) -> list[str]:
-        return [""] * (clips * width)
+    def start(self) -> str:
+        return ""
 
-    def score(self, state: list[str]) -> torch.Tensor:
-        letters = [self.tokenizer.decode([token]) for token in range(len(self.tokenizer))]  # "" at the end
-        return torch.tensor([[self._of(text + letter) for letter in letters] for text in state]).double()
+    def extend(self, state: str, token: int) -> tuple[str, float]:
+        text = state + self.tokenizer.decode([token])
+        return text, self._of(text) - self._of(state)
 
-    def extend(self, state: list[str], parents: torch.Tensor, tokens: torch.Tensor) -> list[str]:
-        return [
-            state[p] + self.tokenizer.decode([t])
-            for p, t in zip(parents.tolist(), tokens.tolist(), strict=True)
-        ]
+    def end(self, state: str) -> float:
+        return 0.0
 
     def _of(self, text: str) -> float:
         *done, last = text.split(" ")

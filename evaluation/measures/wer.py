@@ -36,6 +36,8 @@ def error_rate(evaluator: "Evaluator", score: "Callable[..., ErrorRate]", unit: 
         "which says nothing of other voices",
         "recognizer": evaluator.model_entry("recognizer"),
         "beam": options.beam,
+        "language model": model.checksum if (model := evaluator.recognizer.language_model) else "none",
+        "favoured words": options.favour or options.vocabulary,
         "normalisation": NORMALISATION,
         "real": "none: the clips are what they are; no model stands between them and their transcripts",
     }
