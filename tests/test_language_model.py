@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from app import options
+from asr.audio import load_audio
 from asr.decode import joint_search, prefix_beam_search
 from asr.language_model import FILE, LanguageModel, load_language_model, save_language_model
 from asr.recognizer import Recognizer
 from asr.scorers import FavouredWords, LanguageModelScorer, Weighted, WordCounter
 from asr.tokenizer import EDGE, Tokenizer
+from benchmarks import decoding
 from core.errors import UserError
+from pipeline import favoured_words
 from training import language_model as command
 from training.ngrams import estimate
 
@@ -309,11 +313,11 @@ def test_the_command_writes_and_measures(tmp_path, capsys):
     (tmp_path / "birds.txt").write_text("\n".join([*BIRDS, "leave me out"]))
     (tmp_path / "secret.txt").write_text("leave me out\n")
     out = tmp_path / "made" / FILE
-    options = [
+    words = [
         str(out), "--text", f"birds={tmp_path / 'birds.txt'}", "--leave-out", str(tmp_path / "secret.txt"),
         "--held-out", f"secret={tmp_path / 'secret.txt'}", "--order", "3", "--prune", "0",
     ]  # fmt: skip
-    assert command.main(options) == 0
+    assert command.main(words) == 0
     assert "secret     perplexity" in capsys.readouterr().out
     assert "leave" not in load_language_model(out).words
     for wrong, message in (
@@ -332,3 +336,46 @@ def test_the_command_writes_and_measures(tmp_path, capsys):
 
 def test_spelling_costs_more_than_knowing(model: LanguageModel):
     assert model.log_probability("a red bird") > model.log_probability("a rde bird") + log(50)
+
+
+def test_favoured_words_are_named_or_a_painters():
+    class Words:
+        vocabulary_words = ("red", "wing", "2", "bird")
+
+    class Letters:
+        vocabulary_words = None
+
+    class Painter:
+        def __init__(self, encoder: object):
+            self.encoder = encoder
+
+    assert favoured_words(" pico, red ,", [Painter(Words())]) == ["pico", "red", "wing", "bird"]
+    assert favoured_words("", [None]) == []
+    with pytest.raises(UserError, match="reads letters"):
+        favoured_words("", [Painter(Letters())])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--text", "a red bird", "--favour", "pico"], "--favour needs a sound file"),
+        (["--text", "a red bird", "--vocabulary", "painter"], "--vocabulary needs a sound file"),
+        (["--text", "a red bird", "--language-model", "none"], "--language-model needs a sound file"),
+        (["--speech", "a.wav", "--beam", "0", "--favour", "pico"], "without a search"),
+    ],
+)
+def test_options_of_the_search_need_one(words: list[str], message: str):
+    with pytest.raises(UserError, match=message):
+        options.check(options.parser().parse(words))
+
+
+def test_the_benchmark_has_a_row_for_each_way_to_decode(root, model: LanguageModel):
+    recognizer = Recognizer.load(root / "weights" / "painted-recognizer", language_model="none")
+    recognizer.language_model = model
+    clip = load_audio(root / "samples" / "blue_bird.ogg")
+    text = "a small blue bird with a white breast and an orange beak"
+    table = decoding.rows(recognizer, [clip], [text], 4, [(0.0, 0.0)])
+    assert [row["decoding"].split(",")[0] for row in table] == ["greedy", *["beam 4"] * 3]
+    assert all(row["real_time_factor"] > 0 and row["wer"] < 50 for row in table)
+    assert table[1]["wer"] == table[3]["wer"]  # a weight of nothing
+    assert recognizer.language_model is model and recognizer.language_model_weight == 0.5

@@ -1,0 +1,119 @@
+"""Errors and time of the recogniser's ways to decode: `python -m benchmarks.decoding --speech FOLDER:SPLIT`.
+
+Greedy, beam, and beam with the language model, on the same clips; with --weights and --word-bonus also every pair of
+these, to choose them on a validation split. The real-time factor is the time of the whole recogniser, from samples to
+text, by the length of the clips, each alone; the encoder's part is the same in every row. Threads are those of torch.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from asr.audio import SAMPLE_RATE
+from asr.recognizer import BEAM, Recognizer
+from benchmarks.common import RESULTS, cores
+from core.files import write_json
+from core.model_registry import RECOGNIZER, find_folder
+from data.speech import load_speech
+from metrics.wer import word_error_rate
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = options.add_argument
+    add(
+        "--speech",
+        required=True,
+        metavar="FOLDER:SPLIT",
+        help="a set of speech in a layout that data.speech reads",
+    )
+    add("--recognizer", type=Path, default=RECOGNIZER)
+    add("--language-model", default="auto", help="a file, or auto for the recogniser's own")
+    add("--clips", type=int, default=100, help="of the split, in a fixed random order")
+    add("--beam", type=int, default=BEAM)
+    add("--threads", type=int, default=cores())
+    add("--weights", default="", help="of the language model, with commas")
+    add("--word-bonus", default="", help="nats a word, with commas")
+    add("--cache", type=Path, default=Path("datasets/cache"))
+    add("--write", action="store_true", help="keep the table in benchmarks/results/decoding.json")
+    return options
+
+
+def measure(
+    recognizer: Recognizer, clips: Sequence[np.ndarray], texts: Sequence[str], beam: int
+) -> dict[str, float]:
+    """Word error rate in %, its interval, and the real-time factor of clips (S,) at 16 kHz."""
+    start = time.perf_counter()
+    heard = [recognizer.transcribe_batch([clip], beam)[0] for clip in clips]
+    seconds = time.perf_counter() - start
+    wer = word_error_rate(texts, heard)
+    low, high, _ = wer.interval
+    length = sum(map(len, clips)) / SAMPLE_RATE
+    return {
+        "wer": round(100 * wer.value, 2),
+        "low": round(100 * low, 2),
+        "high": round(100 * high, 2),
+        "real_time_factor": round(seconds / length, 4),
+    }
+
+
+def rows(
+    recognizer: Recognizer,
+    clips: Sequence[np.ndarray],
+    texts: Sequence[str],
+    beam: int,
+    pairs: Sequence[tuple[float, float]] = (),
+) -> list[dict[str, Any]]:
+    """The table: greedy, beam, with the recogniser's language model where it has one, and with each pair of its weight
+    and a word's bonus."""
+    model, weight, bonus = recognizer.language_model, recognizer.language_model_weight, recognizer.word_bonus
+    measure(recognizer, clips[:1], texts[:1], beam)  # the first call is slow
+    found = [{"decoding": "greedy"} | measure(recognizer, clips, texts, 0)]
+    recognizer.language_model = None
+    found.append({"decoding": f"beam {beam}"} | measure(recognizer, clips, texts, beam))
+    recognizer.language_model = model
+    for own, per_word in [(weight, bonus), *pairs] if model else []:
+        recognizer.language_model_weight, recognizer.word_bonus = own, per_word
+        name = f"beam {beam}, language model {own:g}, word {per_word:g}"
+        found.append({"decoding": name} | measure(recognizer, clips, texts, beam))
+    recognizer.language_model_weight, recognizer.word_bonus = weight, bonus
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    torch.set_num_threads(args.threads)
+    folder, _, split = args.speech.rpartition(":")
+    speech = load_speech(folder, split, args.cache)
+    chosen = np.random.default_rng(0).permutation(len(speech))[: args.clips]
+    clips, texts = [speech.samples(i) for i in chosen], [speech.texts[i] for i in chosen]
+    recognizer = Recognizer.load(find_folder(args.recognizer), language_model=args.language_model)
+    pairs = list(
+        itertools.product(
+            [float(w) for w in args.weights.split(",") if w],
+            [float(b) for b in args.word_bonus.split(",") if b] or [recognizer.word_bonus],
+        )
+    )
+    table = rows(recognizer, clips, texts, args.beam, pairs)
+    for row in table:
+        print(
+            f"{row['decoding']:45} WER {row['wer']:6.2f} % ({row['low']:.1f} to {row['high']:.1f})   "
+            f"real-time factor {row['real_time_factor']:.4f}"
+        )
+    if args.write:
+        seconds = round(sum(map(len, clips)) / SAMPLE_RATE)
+        protocol = {"speech": Path(folder).name, "split": split, "clips": len(clips), "seconds": seconds,
+                    "recognizer": recognizer.checksum, "threads": args.threads}  # fmt: skip
+        machine = {"cores": cores(), "torch": torch.__version__}
+        result = {"benchmark": "decoding", "machine": machine, "protocol": protocol, "results": table}
+        write_json(RESULTS / "decoding.json", result)
+
+
+if __name__ == "__main__":
+    main()
