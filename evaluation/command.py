@@ -1,4 +1,4 @@
-"""Measure models: `evaluate.py --metric is|fid|kid|coverage|r_precision|retrieval|part_colours|...|wer|cer`.
+"""Measure models: `evaluate.py --metric is|fid|kid|coverage|r_precision|retrieval|part_colours|...|wer|cer|confidence`.
 
     python evaluate.py --metric part_colours
     python evaluate.py --metric part_colours --from transcript --samples 200

@@ -23,7 +23,9 @@ class PartClassifierConfig:
 
     def __post_init__(self) -> None:
         if isinstance(self.size, int) and self.size % 16:
-            raise UserError(f"size={self.size}: the classifier halves it four times; a multiple of 16 was expected")
+            raise UserError(
+                f"size={self.size}: the classifier halves it four times; a multiple of 16 was expected"
+            )
 
 
 class PartClassifier(nn.Module):

@@ -6,6 +6,7 @@ The score itself is a pure function in `metrics/`. A new metric is a new file he
 from evaluation.measures import (
     cer,
     colour_edits,
+    confidence,
     coverage,
     fid,
     inception_score,
@@ -29,4 +30,5 @@ BUILT_IN = (
     variety.METRIC,
     wer.METRIC,
     cer.METRIC,
+    confidence.METRIC,
 )
