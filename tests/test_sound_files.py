@@ -3,7 +3,9 @@
 import importlib
 import io
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -222,6 +224,43 @@ def test_browser_and_phone_recordings_go_through_ffmpeg(tmp_path, monkeypatch, w
     fake_ffmpeg(tmp_path, b"", code=1)
     with pytest.raises(UserError, match="ffmpeg cannot read"):
         load_audio(WEBM)
+
+
+# as they are recorded: Chrome and Firefox (a stream that knows no length), Safari (fragments), phones
+RECORDED = {
+    "chrome.webm": "-c:a libopus -ar 48000 -ac 2 -f webm -live 1 -cluster_time_limit 250",
+    "safari.mp4": "-c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof -frag_duration 250000",
+    "phone.m4a": "-c:a aac -ar 44100",
+    "phone.3gp": "-c:a aac -ar 16000",
+    "stream.aac": "-c:a aac -ar 22050",
+    "firefox.ogg": "-c:a libopus -ar 48000 -f ogg",
+}
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.parametrize("name", RECORDED)
+def test_recordings_of_browsers_and_phones_are_read(tmp_path, root, name):
+    clip = root / "samples" / "blue_bird.ogg"
+    path = tmp_path / name
+    command = ["ffmpeg", "-v", "error", "-i", str(clip), *RECORDED[name].split(), str(path)]
+    if subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("this ffmpeg has no such encoder")
+    expected = load_audio(clip)
+    for source in (path, path.read_bytes()):
+        samples = load_audio(source)
+        assert abs(len(samples) - len(expected)) < 0.1 * SAMPLE_RATE
+        # the same sound, some milliseconds later: a codec's delay
+        spectra = [np.fft.rfft(one, 1 << 17) for one in (samples, expected)]
+        likeness = np.fft.irfft(spectra[0] * spectra[1].conj())
+        assert likeness.max() > 0.9 * np.linalg.norm(samples) * np.linalg.norm(expected)
+        delay = int(likeness.argmax())
+        assert min(delay, len(likeness) - delay) < 0.1 * SAMPLE_RATE
+    if name == "chrome.webm":  # the page was closed while it recorded: what there is of it is read
+        part = load_audio(path.read_bytes()[: path.stat().st_size // 2])
+        assert 0.3 * len(expected) < len(part) < 0.7 * len(expected)
+        with pytest.raises(UserError, match="ffmpeg cannot read") as caught:
+            load_audio(path.read_bytes()[:110])  # a quick tap
+        assert "\n" not in str(caught.value)
 
 
 def test_hearing_needs_no_torchaudio(root, monkeypatch):
