@@ -87,7 +87,7 @@ def table(metric: "Metric", result: Result) -> str:
     ]
     for part, figures in result.parts.items():
         told = ", ".join(f"{k} {v if isinstance(v, int) else metric.show(v)}" for k, v in figures.items())
-        lines.append(f"    {part:<8}{told}")
+        lines.append(f"    {part:<{max(8, len(part) + 2)}}{told}")
     lines += [f"  warning: {warning}" for warning in result.warnings]
     lines.append("protocol")
     lines += [f"  {key}: {_plain(value)}" for key, value in result.protocol.items()]

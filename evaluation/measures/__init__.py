@@ -10,6 +10,7 @@ from evaluation.measures import (
     coverage,
     fid,
     inception_score,
+    invented,
     kid,
     part_colours,
     r_precision,
@@ -31,4 +32,5 @@ BUILT_IN = (
     wer.METRIC,
     cer.METRIC,
     confidence.METRIC,
+    invented.METRIC,
 )
