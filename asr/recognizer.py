@@ -29,7 +29,7 @@ KIND = "recognizer"
 BEAM = 8  # hypotheses kept, in use, training and evaluation alike
 CTC_WEIGHT = 0.3  # of the search
 END_SILENCE = 0.15  # seconds
-LANGUAGE_MODEL_WEIGHT, WORD_BONUS = 0.5, 0.0
+LANGUAGE_MODEL_WEIGHT, WORD_BONUS = 0.7, 1.0
 FAVOUR = 1.0  # nats for a letter of a favoured word
 
 

@@ -38,7 +38,11 @@ birds()      { "$python" -m data.prepare painted_birds; }
 voices()     { "$python" -m data.prepare spoken_captions; }
 parts()      { "$python" train_classifier.py experiment="$(run_of parts)" run.name="$(run_of parts)"; }
 damsm()      { "$python" train_encoder.py experiment="$(run_of damsm)" run.name="$(run_of damsm)"; }
-recognizer() { "$python" train_asr.py experiment="$(run_of recognizer)" run.name="$(run_of recognizer)"; }
+recognizer() {
+  "$python" train_asr.py experiment="$(run_of recognizer)" run.name="$(run_of recognizer)"
+  "$python" -m training.language_model "runs/$(run_of recognizer)/model/language_model.safetensors" \
+    --text painted=painted_birds:train --held-out painted=painted_birds:test
+}
 attngan()    {
   "$python" train_gan.py experiment="$(run_of attngan)" run.name="$(run_of attngan)" \
     encoder="runs/$(run_of damsm)/model"

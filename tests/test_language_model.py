@@ -11,7 +11,7 @@ from app import options
 from asr.audio import load_audio
 from asr.decode import joint_search, prefix_beam_search
 from asr.language_model import FILE, LanguageModel, load_language_model, save_language_model
-from asr.recognizer import Recognizer
+from asr.recognizer import LANGUAGE_MODEL_WEIGHT, Recognizer
 from asr.scorers import FavouredWords, LanguageModelScorer, Weighted, WordCounter
 from asr.tokenizer import EDGE, Tokenizer
 from benchmarks import decoding
@@ -378,4 +378,4 @@ def test_the_benchmark_has_a_row_for_each_way_to_decode(root, model: LanguageMod
     assert [row["decoding"].split(",")[0] for row in table] == ["greedy", *["beam 4"] * 3]
     assert all(row["real_time_factor"] > 0 and row["wer"] < 50 for row in table)
     assert table[1]["wer"] == table[3]["wer"]  # a weight of nothing
-    assert recognizer.language_model is model and recognizer.language_model_weight == 0.5
+    assert recognizer.language_model is model and recognizer.language_model_weight == LANGUAGE_MODEL_WEIGHT
