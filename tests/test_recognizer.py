@@ -28,7 +28,7 @@ from core.errors import UserError
 from core.files import read_json, write_json
 from data.speech import load_speech
 from training.asr import RunConfig, SpeechData, TrainAsr, train
-from training.asr_data import SpeechSource, test_speech, training_speech, usable_clips, validation_speech
+from training.asr_data import SpeechSource, held_out_speech, training_speech, usable_clips, validation_speech
 
 RATE = 16_000
 TEXTS = ("a red bird", "blue wings")
@@ -432,7 +432,7 @@ def test_long_clips_are_left_out_of_the_training_alone(tmp_path, caplog):
     assert len(training_speech(data)) == 5
     assert f"3 of 8 clips of LJ/train are longer than {longest:g} s" in caplog.text
     assert len(validation_speech(data)) == 2
-    assert {name: len(speech) for name, speech in test_speech(data).items()} == {"test": 2}
+    assert {name: len(speech) for name, speech in held_out_speech(data).items()} == {"test": 2}
     with pytest.raises(UserError, match="no clip of LJ/train is at most data.max_seconds=0.1"):
         training_speech(replace(data, max_seconds=0.1))
 
@@ -445,7 +445,7 @@ def test_sets_are_mixed_and_readers_held_out(tmp_path):
     mixed = replace(data, also=[other])
     speech = training_speech(mixed)
     assert len(speech) == 9 and speech.weights.tolist() == [1.0] * 8 + [2.0]
-    assert list(test_speech(mixed)) == ["LJ/test#1", "LJ/test#2"]
+    assert list(held_out_speech(mixed)) == ["LJ/test#1", "LJ/test#2"]
     with pytest.raises(UserError, match="set data.train"):
         training_speech(replace(data, train=""))
     with pytest.raises(UserError, match="none of the 8 clips of LJ/train is left with readers=val"):

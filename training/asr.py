@@ -28,8 +28,8 @@ from training.asr_data import (
     Batch,
     Prefetcher,
     SpeechData,
+    held_out_speech,
     make_batch,
-    test_speech,
     tokenizer_of,
     training_speech,
     usable_clips,
@@ -178,7 +178,7 @@ def training_loss(
 def finish(config: TrainAsr, run: Run, recognizer: Recognizer, clips: int) -> None:
     """Measure the averaged weights on the test splits and write the model folder."""
     scores: dict[str, dict[str, float]] = {}
-    for split, speech in test_speech(config.data).items():
+    for split, speech in held_out_speech(config.data).items():
         scores[split] = evaluate(recognizer, speech, config.beam, 0)
         run.record(config.run.steps - 1, **{f"{split}_{key}": scores[split][key] for key in ("wer", "cer")})
     training = {

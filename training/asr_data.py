@@ -102,7 +102,7 @@ def validation_speech(config: SpeechData) -> SpeechMix:
     return SpeechMix(parts)
 
 
-def test_speech(config: SpeechData) -> dict[str, SpeechMix]:
+def held_out_speech(config: SpeechData) -> dict[str, SpeechMix]:
     """Each test split on its own, by its name, or "set/split" where several sets are used."""
     chosen = [(source, split) for source in sources(config) for split in source.tests]
     parts = SpeechMix([choose(config, source, split) for source, split in chosen]).parts
