@@ -68,7 +68,7 @@ def hears(monkeypatch: pytest.MonkeyPatch):
         words = [Word(word, 0.1 * i, 0.1 * i + 0.09, 0.9) for i, word in enumerate(text.split())]
         words[-1:] = [Word(word.text, word.start, word.end, 0.31) for word in words[-1:]]
         heard = Transcript(text, words, 0.87, 1.0)
-        monkeypatch.setattr(pipeline.SpeechToImage, "hear", lambda self, sound, beam=None: heard)
+        monkeypatch.setattr(pipeline.SpeechToImage, "hear", lambda self, sound, beam=None, favoured=(): heard)
 
     return set_to
 

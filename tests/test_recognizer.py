@@ -524,6 +524,7 @@ def test_real_sets_train_two_steps(tmp_path, realdata, monkeypatch):
         words = [
             f"data={name}", f"data.root={folder}", f"data.cache={tmp_path / 'cache'}", *overrides, *tiny,
             "data.max_seconds=4", "run.steps=2", "batch_seconds=8", "beam=0", f"run.name={name}",
+            "validation_clips=2", "data.tests=[]",
         ]  # fmt: skip
         monkeypatch.setattr(sys, "argv", ["train_asr.py", *words])
         train_asr.main()

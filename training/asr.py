@@ -185,11 +185,13 @@ def finish(config: TrainAsr, run: Run, recognizer: Recognizer, clips: int) -> No
         "data": Path(config.data.root).name, "clips": clips, "steps": config.run.steps,
         "seed": config.run.seed, "minutes": round(run.elapsed / 60, 1), "beam": config.beam, "scores": scores,
     }  # fmt: skip
-    recognizer.save(run.model_folder, card(training, count_parameters(recognizer.model)), training)
+    recognizer.save(run.model_folder, card(training, recognizer), training)
     results = [
         f"{split} WER {100 * s['wer']:.1f} %, CER {100 * s['cer']:.1f} %" for split, s in scores.items()
     ]
-    print(f"{run.model_folder}: {'; '.join(results)}")
+    print(
+        f"{run.model_folder}: {'; '.join(results) or 'not measured, since no split is named in data.tests'}"
+    )
 
 
 def evaluate(recognizer: Recognizer, speech: SpeechMix, beam: int, limit: int) -> dict[str, float]:
@@ -206,24 +208,25 @@ def evaluate(recognizer: Recognizer, speech: SpeechMix, beam: int, limit: int) -
     return {"wer": wer.value, "wer_low": low, "wer_high": high, "cer": cer.value, "clips": count}
 
 
-def card(training: dict[str, Any], parameters: int) -> str:
-    rows = []
+def card(training: dict[str, Any], recognizer: Recognizer) -> str:
+    model, rows = recognizer.model, []
     for split, score in training["scores"].items():
         wer, low, high, cer = (f"{100 * score[key]:.1f} %" for key in ("wer", "wer_low", "wer_high", "cer"))
         rows.append(f"| {split} | {score['clips']} | {wer} | {low} to {high} | {cer} |")
-    table = "\n".join(rows)
+    table = "\n".join(["| split | clips | WER | 95 % interval | CER |", "|---|---|---|---|---|", *rows])
+    measured = (
+        f"Measured on the sets' own splits, joint CTC and attention search with a beam of {training['beam']}, as\n"
+        f"`evaluate.py` measures it ({NORMALISATION}):\n\n{table}"
+    )
+    if not rows:
+        measured = "Not measured: the training named no test split."
     return f"""# Recogniser trained on {training["data"]}
 
-English speech to lower-case text. Log-mel frames, a Transformer encoder with depthwise convolutions, a CTC head and
-an attention decoder over characters, {parameters / 1e6:.1f} M parameters; the averaged (EMA) weights of
+English speech to lower-case text. Log-mel frames, an encoder ({model.config.encoder}), a CTC head and an attention
+decoder over {len(recognizer.tokenizer)} tokens, {count_parameters(model) / 1e6:.1f} M parameters; the averaged (EMA) weights of
 {training["steps"]} steps on {training["clips"]} clips ({training["minutes"]} minutes), seed {training["seed"]}.
 
-Measured on the set's own splits, joint CTC and attention search with a beam of {training["beam"]}, as `evaluate.py`
-measures it ({NORMALISATION}):
-
-| split | clips | WER | 95 % interval | CER |
-|---|---|---|---|---|
-{table}
+{measured}
 
 Limits: it knows the voices, rooms and sentences of its training data; in other voices, accents and subjects it errs
 more, often much more. No punctuation, no digits, one sentence at a time. Its confidences are not calibrated, and

@@ -105,6 +105,8 @@ def validation_speech(config: SpeechData) -> SpeechMix:
 def held_out_speech(config: SpeechData) -> dict[str, SpeechMix]:
     """Each test split on its own, by its name, or "set/split" where several sets are used."""
     chosen = [(source, split) for source in sources(config) for split in source.tests]
+    if not chosen:
+        return {}
     parts = SpeechMix([choose(config, source, split) for source, split in chosen]).parts
     names = [part.name for part in parts] if config.also else [split for _, split in chosen]
     return {name: SpeechMix([part]) for name, part in zip(names, parts, strict=True)}
