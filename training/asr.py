@@ -209,7 +209,8 @@ def evaluate(recognizer: Recognizer, speech: SpeechMix, beam: int, limit: int) -
 
 
 def card(training: dict[str, Any], recognizer: Recognizer) -> str:
-    model, rows = recognizer.model, []
+    encoder, millions = recognizer.model.config.encoder, count_parameters(recognizer.model) / 1e6
+    rows = []
     for split, score in training["scores"].items():
         wer, low, high, cer = (f"{100 * score[key]:.1f} %" for key in ("wer", "wer_low", "wer_high", "cer"))
         rows.append(f"| {split} | {score['clips']} | {wer} | {low} to {high} | {cer} |")
@@ -222,8 +223,8 @@ def card(training: dict[str, Any], recognizer: Recognizer) -> str:
         measured = "Not measured: the training named no test split."
     return f"""# Recogniser trained on {training["data"]}
 
-English speech to lower-case text. Log-mel frames, an encoder ({model.config.encoder}), a CTC head and an attention
-decoder over {len(recognizer.tokenizer)} tokens, {count_parameters(model) / 1e6:.1f} M parameters; the averaged (EMA) weights of
+English speech to lower-case text. Log-mel frames, an encoder ({encoder}), a CTC head and an attention decoder over
+{len(recognizer.tokenizer)} tokens, {millions:.1f} M parameters; the averaged (EMA) weights of
 {training["steps"]} steps on {training["clips"]} clips ({training["minutes"]} minutes), seed {training["seed"]}.
 
 {measured}
