@@ -96,7 +96,7 @@ MUTATIONS = [
     # recogniser
     Mutation("CTC weight", r"CTC_WEIGHT = 0\.3", "CTC_WEIGHT = 0.4", ASR, "losses"),
     Mutation("label smoothing doubled", r"label_smoothing=smoothing", "label_smoothing=2 * smoothing", ASR),
-    Mutation("attention looks at padding", r"key, value, is_pad\[:, None, None\]\)\)", "key, value, (is_pad & False)[:, None, None]))", ASR),
+    Mutation("attention looks at padding", r"query, key, value, is_pad\[:, None, None\]\)", "query, key, value, (is_pad & False)[:, None, None])", ASR),
     Mutation("attention looks at the future", r"positions\[None\] > positions\[:, None\]", "positions[None] > positions[:, None] + 1", ASR),
     Mutation("attention's scale", r"query\.shape\[-1\] \*\* -0\.5", "query.shape[-1] ** -0.4", ASR),
     Mutation("scale of features", r"FEATURE_SCALE = 0\.25", "FEATURE_SCALE = 0.5", ASR),
