@@ -34,7 +34,7 @@ class Mutation(NamedTuple):
 GANS = "recorded stackgan originals attngan"
 ATTNGAN, STACKGAN, DFGAN = "recorded originals attngan", "recorded stackgan", "recorded dfgan"
 TEXT = "recorded damsm originals"
-ASR = "recorded asr_model"
+ASR = "recorded asr_model asr_encoders"
 SWAPPED = "(lambda x, dim: F.glu(torch.cat(x.chunk(2, dim)[::-1], dim), dim))("
 
 MUTATIONS = [
