@@ -174,7 +174,7 @@ def test_a_full_disk_while_captions_are_spoken(tmp_path, monkeypatch):
             f"cannot write {path}: No space left on device; free some space or choose another path"
         )
 
-    monkeypatch.setattr(recordings, "write_bytes", full)
+    monkeypatch.setattr("data.synthesis.clips.write_bytes", full)
     clip = voices.clip(0, "train", 0, [({part: "red" for part in PARTS}, Marks())])
     with pytest.raises(UserError, match="a.flac: No space left on device"):
         recordings._record_clip((tmp_path / "a.flac", clip))

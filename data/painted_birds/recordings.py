@@ -3,16 +3,16 @@
 Running it again makes only what is missing; what is written is whole, and its bytes are a function of the seed.
 """
 
-import io
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.files import write_bytes, write_text
+from core.files import write_text
 from data.painted_birds import voices
 from data.painted_birds.settings import building, check_names, listing, settings_of, write_settings
 from data.painted_birds.species import species_list, species_marks
 from data.parallel import in_parallel
+from data.synthesis.clips import write_flac
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,8 @@ def _clip_id(split: str, index: int) -> str:
 
 
 def _record_clip(task: tuple[Path, voices.Clip]) -> None:
-    import soundfile
-
     path, clip = task
-    samples, rate = voices.record(clip)
-    encoded = io.BytesIO()  # in memory first: libsndfile hides the reason when its own writing fails
-    soundfile.write(encoded, samples, rate, format="FLAC", subtype="PCM_16")
-    write_bytes(path, encoded.getbuffer())
+    write_flac(path, *voices.record(clip))
 
 
 def clip_ids(folder: Path, split: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from core.errors import UserError
 from data.painted_birds.captions import write_caption
 from data.painted_birds.grammar import Marks
+from data.synthesis.clips import framed_at_level
 from data.synthesis.espeak import TEST_VOICES, TRAIN_VOICES, synthesize
 
 VERSION = 3  # raised when a change of this file, of espeak.py or of captions.py changes clips
@@ -65,7 +66,4 @@ def record(clip: Clip) -> tuple[np.ndarray, int]:
     samples, rate = synthesize(clip.text, clip.voice, clip.rate, clip.pitch)
     if not samples.any():
         raise UserError(f'the voice "{clip.voice}" says nothing; reinstall espeakng-loader')
-    sound = samples.astype(np.float64)
-    sound *= clip.gain * 32767 / np.abs(sound).max()
-    before, after = (np.zeros(round(seconds * rate)) for seconds in clip.silence)
-    return np.concatenate([before, sound, after]).round().astype(np.int16), rate
+    return framed_at_level(samples, rate, clip.gain, clip.silence), rate

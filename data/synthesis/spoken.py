@@ -4,7 +4,6 @@ A clip is a function of (seed, index) and of the choice of engines, voices and t
 even mix of them. Running it again makes only what is missing, and a larger count goes on where a smaller one ended.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
-from core.files import make_folder, read_json, write_bytes, write_json
+from core.files import make_folder, read_json, write_json
 from data.painted_birds.recordings import write_speech_lists
 from data.painted_birds.settings import building, listing
 from data.parallel import in_parallel
+from data.synthesis.clips import framed_at_level, write_flac
 from data.synthesis.engines import find_engine, is_never_trained, training_voices
 from data.synthesis.texts import SOURCES, read_texts
 
@@ -157,13 +157,8 @@ def _plain(value: object) -> object:
 
 
 def _record(task: tuple[Path, Clip, Path]) -> None:
-    import soundfile
-
     path, clip, root = task
-    sound, rate = record(clip, root)
-    encoded = io.BytesIO()  # in memory first: libsndfile hides the reason when its own writing fails
-    soundfile.write(encoded, sound, rate, format="FLAC", subtype="PCM_16")
-    write_bytes(path, encoded.getbuffer())
+    write_flac(path, *record(clip, root))
 
 
 def record(clip: Clip, root: Path) -> tuple[np.ndarray, int]:
@@ -171,7 +166,4 @@ def record(clip: Clip, root: Path) -> tuple[np.ndarray, int]:
     samples, rate = find_engine(clip.engine).open(root)(clip.text, clip.voice, clip.tempo, clip.pitch)
     if not samples.any():
         raise UserError(f'the voice {clip.engine} {clip.voice} says nothing of "{clip.text[:40]}"')
-    sound = samples.astype(np.float64)
-    sound *= clip.gain * 32767 / np.abs(sound).max()
-    before, after = (np.zeros(round(seconds * rate)) for seconds in clip.silence)
-    return np.concatenate([before, sound, after]).round().astype(np.int16), rate
+    return framed_at_level(samples, rate, clip.gain, clip.silence), rate
