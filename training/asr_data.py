@@ -183,10 +183,10 @@ def make_batch(
 
 
 class Prefetcher:
-    """The batch of each step, the next ones being made in threads meanwhile."""
+    """The batch of each step, the next one being made in a thread meanwhile."""
 
-    def __init__(self, make: Callable[[int], Batch], ahead: int = 1):
-        self._make, self._ahead, self._pool = make, ahead, ThreadPoolExecutor(ahead)
+    def __init__(self, make: Callable[[int], Batch]):
+        self._make, self._pool = make, ThreadPoolExecutor(1)
         self._next: dict[int, Future[Batch]] = {}
 
     def __enter__(self) -> "Prefetcher":
@@ -196,9 +196,6 @@ class Prefetcher:
         self._pool.shutdown(cancel_futures=True)
 
     def __getitem__(self, step: int) -> Batch:
-        future = self._next.pop(step, None) or self._pool.submit(self._make, step)
-        self._next = {
-            later: self._next.get(later) or self._pool.submit(self._make, later)
-            for later in range(step + 1, step + 1 + self._ahead)
-        }
+        future = self._next.get(step) or self._pool.submit(self._make, step)
+        self._next = {step + 1: self._pool.submit(self._make, step + 1)}
         return future.result()
