@@ -10,13 +10,13 @@ The picture's path is the last line of standard output.
 import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.console import Clock, listed, say, write_line
+from app.hearing import DOUBTFUL_WORD, hear, heard_json, read_sound
 from app.options import (
     STDIN,
     check,
@@ -29,6 +29,7 @@ from app.options import (
     source_name,
 )
 from app.outputs import check_room, free_path, save_png, siblings, slug
+from app.understanding import PAINTED, say_understood
 from core.errors import UserError, printable
 from core.model_registry import RECOGNIZER, find_folder, model_name
 
@@ -40,29 +41,6 @@ if TYPE_CHECKING:
     from asr.recognizer import Transcript
     from pipeline import SpeechToImage
     from t2i.suggestions import Understanding
-
-# Confidences of the released recogniser. A word below 0.6 is marked. Measured over 48 clips of six voices that say
-# something else (other topics, German) all transcripts are below 0.68, those of birds beyond the grammar between 0.64
-# and 0.79, and right ones above 0.92.
-DOUBTFUL_WORD, REFUSED, DOUBTFUL = 0.6, 0.68, 0.85
-MOST_SAID = 10  # words that a line lists
-
-
-class Clock:
-    """Wall time of every step, s."""
-
-    def __init__(self) -> None:
-        self.steps: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.steps[name] = self.steps.get(name, 0.0) + time.perf_counter() - start
-
-    def __str__(self) -> str:
-        steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.steps.items())
-        return f"{steps}; {sum(self.steps.values()):.1f} s in all"
 
 
 @dataclass
@@ -83,16 +61,7 @@ class Job:
 
     def say(self, what: str, text: str) -> None:
         """A line for people: on standard output, or on standard error where that is JSON."""
-        stream = sys.stderr if self.args.json else sys.stdout
-        line = f"{what:<10} {printable(text)}" if what else f"{'':<11}{printable(text)}"
-        write_line(line, stream)
-
-
-def write_line(line: str, stream: Any = None) -> None:
-    """Print a line; letters that the stream's encoding lacks are escaped."""
-    stream = stream or sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+        say(what, text, sys.stderr if self.args.json else sys.stdout)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_room(siblings(first, picture_kinds(args, job.seeds, [path.name for path in args.model])))
     load(job)
     if args.speech is not None:
-        texts = [hear(job)]
+        texts = [recognise(job)]
     refused = 0
     for i, text in enumerate(texts):
         try:
@@ -146,50 +115,16 @@ def load(job: Job) -> None:
         ]
 
 
-def read_sound(path: Path) -> "np.ndarray":
-    """A sound file, or standard input for "-", -> samples (S,) at 16 kHz. Raises UserError."""
-    from asr.audio import load_audio
-
-    try:
-        if path == STDIN:
-            return load_audio(sys.stdin.buffer)
-        # samples/ are found from any folder, as weights/ are
-        beside = Path(__file__).resolve().parents[1] / path
-        return load_audio(beside if not path.exists() and path.parts[:1] == ("samples",) else path)
-    except (OSError, ValueError) as error:  # no permission, a name that the system refuses, a disk that fails
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {str(path)[:100]}: {why}") from error
-
-
-def hear(job: Job) -> str:
-    """Recognise the recording and say what was heard -> its text. Raises UserError where it is too doubtful."""
-    args, name = job.args, source_name(job.args)
-    assert job.samples is not None
-    from core.runtime import one_thread
+def recognise(job: Job) -> str:
+    """The recording's text. Raises UserError where it is too doubtful."""
     from pipeline import favoured_words
 
-    words = favoured_words(args.favour, [m.painter for m in job.models if args.vocabulary == "painter"])
-    with job.clock.step("hear"), one_thread():
-        job.heard = heard = job.models[0].hear(job.samples, args.beam, words)
-    if heard.no_speech:
-        where = "standard input" if args.speech == STDIN else args.speech
-        raise UserError(f"{where}: {heard.why_nothing}, or write a sentence: --text")
-    marked = " ".join(
-        word.text if word.confidence >= DOUBTFUL_WORD else f"{word.text}?({word.confidence:.2f})"
-        for word in heard.words
-    )
-    job.say("heard", f"{marked}   (confidence {heard.confidence:.2f})")
-    if any(word.confidence < DOUBTFUL_WORD for word in heard.words):
-        job.say("", f"? marks words below {DOUBTFUL_WORD}: they may be something else")
-    if heard.confidence < REFUSED and not args.anyway:
-        raise UserError(
-            f'{name} was not understood: the nearest sentence is "{short(heard.text)}", confidence '
-            f"{heard.confidence:.2f} of at least {REFUSED}. It knows descriptions of birds in English, e.g. "
-            '"this bird has a red crown and black wings"; say it again, write it with --text, or add --anyway'
-        )
-    if heard.confidence < DOUBTFUL:
-        job.say("warning", f"confidence {heard.confidence:.2f} is low: something else may have been said")
-    return heard.text
+    painters = [model.painter for model in job.models if job.args.vocabulary == "painter"]
+    favoured = favoured_words(job.args.favour, painters)
+    assert job.samples is not None
+    with job.clock.step("hear"):
+        job.heard = hear(job.models[0], job.samples, job.args, favoured, job.say)
+    return job.heard.text
 
 
 def generate(job: Job, said: str) -> dict[str, Any]:
@@ -200,9 +135,10 @@ def generate(job: Job, said: str) -> dict[str, Any]:
         text = suggestion
         job.say("fixed", text)
         understood = understand_all(job, text)
-    for name, understanding in zip(job.names, understood, strict=True):
-        if understanding:
-            say_understood(job, understanding, f"{name}: " if len(job.models) > 1 else "", text)
+    for name, model, understanding in zip(job.names, job.models, understood, strict=True):
+        if understanding and model.painter:
+            words, who = model.painter.encoder.vocabulary_words or [], f"{name}: " * (len(job.models) > 1)
+            say_understood(understanding, words, text, PAINTED, job.say, args.anyway, who)
     kinds = picture_kinds(args, job.seeds, job.names)
     out = args.out if args.texts is None else None
     if out is None:
@@ -242,36 +178,6 @@ def understand_all(job: Job, text: str) -> "list[Understanding | None]":
         if words is None and (unknown := painter.unknown(text)):
             job.say("unknown", f"{listed(unknown)}: not among the letters that are read, left out")
     return found
-
-
-def say_understood(job: Job, found: "Understanding", who: str, text: str) -> None:
-    """Say which words have no say in the picture, and what to write instead. Raises UserError where nothing that
-    describes a bird was understood."""
-    from t2i.suggestions import words_to_try
-
-    if found.nothing and not job.args.anyway:
-        instead = f' Perhaps: "{short(found.suggestion)}" (--fix).' if found.suggestion else ""
-        words = job.models[0].painter.encoder.vocabulary_words  # type: ignore[union-attr]
-        examples = f" It knows e.g. {', '.join(words_to_try(words, 16))}." if words else ""
-        raise UserError(
-            f'{who}no word of "{short(text, 60)}" that describes a bird is known.{instead}{examples} Describe the bird '
-            "with such words, or add --anyway"
-        )
-    if found.unknown:
-        job.say("unknown", f"{who}{listed(found.unknown)}: not in the model's vocabulary, painted without")
-    for word, offers in list(found.offers.items())[:MOST_SAID]:
-        job.say("", f"{word}: try {' or '.join(offers)}")
-    if found.suggestion:
-        job.say("", f'--text "{found.suggestion}"   (or add --fix)')
-    if found.little:
-        job.say(
-            "warning", f"{who}most of the sentence is not understood; painted from: {' '.join(found.known)}"
-        )
-    for word in found.negated:
-        job.say("warning", f'{who}"{word}" is not understood: what follows it is painted all the same')
-    if found.beyond:
-        job.say("long", f"{who}only the first {len(found.known)} of {len(found.known) + len(found.beyond)} known words "
-                f"are painted; left out: {listed(found.beyond)}")  # fmt: skip
 
 
 def draw(
@@ -373,13 +279,9 @@ def record(
         "seeds": job.seeds,
         "pictures": written,
     }
-    if (heard := job.heard) is not None:
-        result["heard"] = {
-            "source": source_name(job.args), "text": heard.text, "confidence": heard.confidence,
-            "seconds": heard.seconds,
-            "words": [asdict(word) for word in heard.words],
-            "recognizer": {"sha256": job.models[0].recognizer.checksum if job.models[0].recognizer else ""},
-        }  # fmt: skip
+    if job.heard is not None:
+        recognizer = job.models[0].recognizer
+        result["heard"] = heard_json(job.heard, job.args, recognizer.checksum if recognizer else "")
     result["models"] = [
         {"name": name, "folder": str(folder), "sha256": model.painter.checksum if model.painter else "",
          "precision": model.painter.precision if model.painter else ""}
@@ -388,14 +290,3 @@ def record(
         for name, folder, model, u in zip(job.names, job.folders, job.models, understood, strict=True)
     ]  # fmt: skip
     return result
-
-
-def listed(words: Sequence[str]) -> str:
-    """The first words, and how many more there are."""
-    more = f" and {len(words) - MOST_SAID} more" if len(words) > MOST_SAID else ""
-    return ", ".join(words[:MOST_SAID]) + more
-
-
-def short(text: str, most: int = 120) -> str:
-    """The text's beginning, at most `most` letters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
