@@ -41,6 +41,8 @@ class Augmentation:
     band: float = bounded(0.0, 0.0, 1.0)  # probability of a telephone's or cheap microphone's range
     level: float = bounded(0.0, 0.0, 1.0)  # probability of another level, clipped where it is too high
     codec: float = bounded(0.0, 0.0, 1.0)  # probability of a codec's distortion
+    # probability of digital silence at either end, which `Recognizer` gives every piece of a recording
+    end_silence: float = bounded(0.0, 0.0, 1.0)
     silence: float = bounded(
         0.01, 0.0, 1.0
     )  # probability that a clip is replaced by noise alone, with no text
@@ -50,6 +52,7 @@ class Augmentation:
     time_width: float = bounded(0.25, 0.0, 60.0)  # ... of at most this many seconds
 
 
+MOST_END_SILENCE = int(0.3 * SAMPLE_RATE)  # samples
 SPEEDS = (0.9, 0.95, 1.0, 1.05, 1.1)  # Ko et al. 2015, in smaller steps
 
 
@@ -76,6 +79,8 @@ def augment(samples: np.ndarray, rng: np.random.Generator, config: Augmentation)
         samples = change_level(samples, rng)
     if _happens(config.codec, rng):
         samples = (companded if rng.random() < 0.3 else coded)(samples, rng)
+    if _happens(config.end_silence, rng):
+        samples = np.pad(samples, rng.integers(MOST_END_SILENCE + 1, size=2))
     return samples.astype(np.float32, copy=False), True
 
 

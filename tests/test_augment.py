@@ -51,6 +51,7 @@ def everything(noises: str) -> Augmentation:
         band=0.5,
         level=0.5,
         codec=0.5,
+        end_silence=0.5,
     )
 
 
@@ -149,6 +150,21 @@ def test_mu_law_is_that_of_g711():
     assert np.abs(out - x).max() < 0.023  # half a step at full scale, log(256) / 127 / 2
     tone = 0.5 * np.sin(np.arange(RATE) / 5).astype(np.float32)
     assert 36 < decibels(np.square(tone).sum() / np.square(changes.companded(tone, rng()) - tone).sum()) < 40
+
+
+def test_silence_at_the_ends_leaves_the_sound_as_it_was():
+    config = Augmentation(speed=False, noise=0, reverb=0, silence=0, end_silence=1.0)
+    sound, before, after = white() + 2.0, [], []  # nowhere 0
+    for seed in range(30):
+        out, spoken = augment(sound, rng(seed), config)
+        start = int(np.flatnonzero(out)[0])
+        np.testing.assert_array_equal(out[start : start + len(sound)], sound)
+        assert spoken and not out[:start].any() and not out[start + len(sound) :].any()
+        before.append(start / RATE)
+        after.append((len(out) - start - len(sound)) / RATE)
+    for ends in (before, after):
+        assert max(ends) <= 0.3 and min(ends) < 0.05 and max(ends) > 0.25
+    assert before != after
 
 
 def test_a_codec_errs_by_its_bits_in_every_band():
