@@ -16,6 +16,7 @@ from core.files import make_folder
 from data.downloads import BY_HAND, DOWNLOADS
 from data.fetch import fetch
 from data.layouts import LAYOUTS
+from data.ljspeech_splits import write_published_splits
 from data.packed import cache_folder
 from data.painted_birds import voices
 from data.painted_birds.build import BIRD_SPLITS, BirdSettings, ensure_painted_birds
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source = _source(given, root)
     if given.download:
         _download(given.set, root if given.set in SPEECH else source)
+        if given.set == "ljspeech":
+            write_published_splits(source)
     if given.set in FETCHED:
         if not given.download:
             raise UserError(

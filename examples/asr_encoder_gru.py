@@ -49,7 +49,11 @@ def main() -> None:
     root = str(ensure_spoken_captions("runs/example_speech", settings=few))
     model = ModelConfig(encoder="gru", width=64, encoder_layers=2, decoder_layers=1, feed_forward=128)
     run = RunConfig(name="example_gru", steps=5)
-    train(TrainAsr(SpeechData(root=root, cache=f"{root}/cache"), model, batch_seconds=24, warmup=1, beam=0, run=run))
+    train(
+        TrainAsr(
+            SpeechData(root=root, cache=f"{root}/cache"), model, batch_seconds=24, warmup=1, beam=0, run=run
+        )
+    )
     print(repr(Recognizer.load("runs/example_gru/model").transcribe("samples/blue_bird.ogg").text))
 
 

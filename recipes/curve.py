@@ -29,7 +29,9 @@ def main() -> int:
     args = p.parse(None)
     kept = sorted(args.run.glob("snapshots/*/config.json")) or sorted(args.run.glob("kept/*/config.json"))
     if len(kept) < 2:
-        raise UserError(f"{args.run} kept {len(kept)} painters, 2 or more are needed; train with snapshot_every=")
+        raise UserError(
+            f"{args.run} kept {len(kept)} painters, 2 or more are needed; train with snapshot_every="
+        )
     measured = [row(args, config.parent) for config in kept]
     rows, real = [one for one, _ in measured], measured[-1][1]
     hours, fid = (np.array([r[key] for r in rows]) for key in ("hours", "fid"))

@@ -9,7 +9,9 @@ import threading
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from test_cub import make_set
 
 from core.errors import UserError
@@ -17,6 +19,7 @@ from data import fetch as fetching
 from data import prepare
 from data.downloads import DOWNLOADS, Download
 from data.fetch import fetch, unpack
+from data.ljspeech_splits import write_published_splits
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -250,6 +253,47 @@ def test_the_command_fetches_reads_and_says_what_is_missing(server, tmp_path, mo
     said = capsys.readouterr().out
     assert "train: 4 pictures of 2 classes" in said and "CUB_200_2011: free; 0 MB from http" in said
     assert len(server.requests) == 1
+
+
+LJSPEECH = Path(__file__).resolve().parents[2] / "shared" / "realdata" / "speech" / "LJSpeech-1.1"
+
+
+def ljspeech_archive(ids: list[str]) -> bytes:
+    """A set of LJSpeech's layout: half a second of a tone for each id."""
+    tone = np.sin(np.arange(11_025) * 0.1)
+    sounds = {}
+    for id in ids:
+        sound = io.BytesIO()
+        soundfile.write(sound, tone, 22_050, format="WAV")
+        sounds[f"LJSpeech-1.1/wavs/{id}.wav"] = sound.getvalue()
+    metadata = "".join(f"{id}|Said {id}.|said\n" for id in ids)
+    return tar({"LJSpeech-1.1/metadata.csv": metadata.encode(), **sounds})
+
+
+def test_ljspeech_comes_with_the_usual_lists(server, tmp_path, monkeypatch, capsys):
+    archive = ljspeech_archive(["LJ001-0001", "LJ001-0002", "LJ022-0023", "LJ045-0096", "LJ049-0022"])
+    server.files["/lj.tgz?download=1"] = archive
+    monkeypatch.setitem(DOWNLOADS, "ljspeech", [of(server, "lj.tgz", sha256(archive), "LJSpeech-1.1")])
+    prepare.main(["ljspeech", "--download", "--root", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert "train: 2 clips" in said
+    lists = tmp_path / "LJSpeech-1.1" / "splits"
+    assert (lists / "train.txt").read_text() == "LJ001-0001\nLJ001-0002\n"
+    assert (lists / "val.txt").read_text() == "LJ022-0023\n"
+    assert set((lists / "test.txt").read_text().split()) == {"LJ045-0096", "LJ049-0022"}
+    (lists / "train.txt").write_text("LJ001-0002\n")  # one's own lists stay
+    prepare.main(["ljspeech", "--download", "--root", str(tmp_path)])
+    assert "train: 1 clips" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not LJSPEECH.is_dir(), reason="needs ../shared/realdata")
+def test_the_usual_lists_are_those_of_tacotron(tmp_path):
+    (tmp_path / "metadata.csv").write_bytes((LJSPEECH / "metadata.csv").read_bytes())
+    write_published_splits(tmp_path)
+    for split, count in (("train", 12_500), ("val", 100), ("test", 500)):
+        ours = (tmp_path / "splits" / f"{split}.txt").read_text().split()
+        theirs = (LJSPEECH / "splits" / f"{split}.txt").read_text().split()
+        assert len(ours) == count and sorted(ours) == sorted(theirs)
 
 
 def test_voices_are_fetched_by_the_command(server, tmp_path, monkeypatch):

@@ -126,7 +126,9 @@ def test_both_networks_are_the_layers_of_the_authors_script():
     x = torch.cat([features, code[:, :, None, None].expand(-1, -1, 4, 4)], 1)
     logits = plain.conv(F.leaky_relu(plain.norm(plain.conv(x)), 0.2)).flatten()
     assert not plain.left and logits.std() > 0.1
-    torch.testing.assert_close(networks[1].conditional_logits(features, text.sentence), logits, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        networks[1].conditional_logits(features, text.sentence), logits, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_shapes_and_the_contract_of_a_family():

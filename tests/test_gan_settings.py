@@ -62,7 +62,9 @@ def test_a_batch_is_as_large_as_its_family_needs(family: str):
 
 def test_damsm_needs_an_encoder_that_has_it():
     config = train_gan.TrainGan(gan=SETTINGS["attngan"](), encoder="runs/chars")
-    with pytest.raises(UserError, match="gan.damsm_weight=5 needs an encoder .* runs/chars has no image encoder"):
+    with pytest.raises(
+        UserError, match="gan.damsm_weight=5 needs an encoder .* runs/chars has no image encoder"
+    ):
         train_gan.check(config, BLIND)
 
 

@@ -88,7 +88,9 @@ def test_links_of_the_readme_lead_somewhere():
 
 def test_every_room_has_its_line():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = {path.relative_to(ROOT).parts[0] for path in tracked() if path.suffix == ".py" and path.parent != ROOT}
+    rooms = {
+        path.relative_to(ROOT).parts[0] for path in tracked() if path.suffix == ".py" and path.parent != ROOT
+    }
     assert not [room for room in sorted(rooms) if f"`{room}/`" not in page]
 
 

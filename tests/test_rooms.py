@@ -17,7 +17,17 @@ MAY_IMPORT = {
     "data": {"core", "asr"},
     "pipeline": {"core", "asr", "t2i", "data"},
     "evaluation": {"core", "asr", "t2i", "data", "vision", "metrics", "pipeline"},
-    "training": {"core", "asr", "t2i", "data", "vision", "metrics", "visualization", "pipeline", "evaluation"},
+    "training": {
+        "core",
+        "asr",
+        "t2i",
+        "data",
+        "vision",
+        "metrics",
+        "visualization",
+        "pipeline",
+        "evaluation",
+    },
     "app": {"core", "asr", "t2i", "data", "pipeline", "visualization"},
 }
 ROOMS = sorted(set(MAY_IMPORT) - {"pipeline"})

@@ -160,8 +160,12 @@ def training_loss(
     model: SpeechModel, front_end: LogMel, batch: Batch, config: TrainAsr, step: int
 ) -> JointLoss:
     """The losses of a step on this process's part of the batch: their sum over the processes is that of the batch."""
-    features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
     views = 2 if config.loss.consistency else 1  # of each clip, whose masks differ
+    ends = total(views * (batch.token_lengths + 1).sum())
+    if not len(batch.items):  # the others have this batch's clips
+        nothing = torch.stack([parameter.sum() for parameter in model.parameters()]).sum() * 0.0
+        return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))
+    features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
     features, is_pad = features.repeat(views, 1, 1), is_pad.repeat(views, 1)
     tokens, lengths = batch.tokens.repeat(views, 1), batch.token_lengths.repeat(views)
     rngs = [
@@ -172,7 +176,7 @@ def training_loss(
     features = mask_features(features, is_pad, rngs, config.augment)
     with autocast(features.device, config.run.precision):
         outputs = model(features, is_pad, tokens)
-    return joint_loss(outputs, tokens, lengths, config.loss, total(lengths.sum() + len(lengths)))
+    return joint_loss(outputs, tokens, lengths, config.loss, ends)
 
 
 def finish(config: TrainAsr, run: Run, recognizer: Recognizer, clips: int) -> None:

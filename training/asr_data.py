@@ -169,6 +169,9 @@ def make_batch(
     step: int,
 ) -> Batch:
     """The given clips, augmented by (seed, step, item)."""
+    if not items:
+        none = torch.zeros(0, dtype=torch.long)
+        return Batch(none, torch.zeros(0, 0), none, none[:, None], none)
     clips, spelt = [], []
     for item in items:
         rng = np.random.default_rng([seed, step, 0, item])

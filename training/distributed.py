@@ -267,11 +267,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def own_items(items: Sequence[T]) -> Sequence[T]:
-    """Every n-th of a batch's items is this process's, of n. Raises UserError where there is none for each."""
-    if len(items) < processes():
-        raise UserError(
-            f"a batch of {len(items)} cannot be shared by {processes()} processes; choose larger batches"
-        )
+    """Every n-th of a batch's items is this process's, of n; none where a batch has fewer items."""
     return items[dist.get_rank() :: processes()] if dist.is_initialized() else items
 
 
