@@ -9,17 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.audio import LONGEST, QUIET, SAMPLE_RATE, Sound, as_samples
+from asr.audio import LONGEST, SAMPLE_RATE, Sound, as_samples
 from asr.confidence import SCORES, Calibration, joined, spoken_words, word_scores
 from asr.decode import align, greedy_ctc, joint_search
 from asr.encoders.base import check_sizes
-from asr.features import HOP, WINDOW, LogMel, pad_samples
+from asr.features import HOP, LogMel, pad_samples
 from asr.language_model import FILE as LANGUAGE_MODEL
 from asr.language_model import LanguageModel, load_language_model, save_language_model
 from asr.model import ModelConfig, SpeechModel
-from asr.pauses import framed, loudness, split
+from asr.pauses import framed
 from asr.scorers import FavouredWords, LanguageModelScorer, Weighted, WordCounter
 from asr.tokenizer import EDGE, Tokenizer
+from asr.transcript import Transcript, Word, speech_pieces, transcribe_in_pieces
 from asr.voice_activity import Activity, VoiceActivity
 from core.errors import UserError
 from core.fields import bounded, build
@@ -31,45 +32,6 @@ CTC_WEIGHT = 0.3  # of the search
 END_SILENCE = 0.15  # seconds
 LANGUAGE_MODEL_WEIGHT, WORD_BONUS = 0.7, 1.0
 FAVOUR = 1.0  # nats for a letter of a favoured word
-
-
-@dataclass(frozen=True)
-class Word:
-    text: str
-    start: float  # seconds from the recording's beginning
-    end: float
-    confidence: float  # 0 to 1
-
-
-@dataclass(frozen=True)
-class Transcript:
-    text: str  # lower case; "" where no speech was heard
-    words: list[Word] = field(default_factory=list)
-    confidence: float = 0.0  # 0 to 1, the geometric mean over characters
-    seconds: float = 0.0  # the recording's length
-    loudest: float = 0.0  # RMS of its loudest 25 ms, 0 to 1
-
-    @property
-    def no_speech(self) -> bool:
-        return not self.text
-
-    @property
-    def too_quiet(self) -> bool:
-        """There is sound, but all of it is below the level that is listened to."""
-        return 0.0 < self.loudest < QUIET
-
-    @property
-    def why_nothing(self) -> str:
-        """Why no speech was heard, and what to do; "" where some was."""
-        if self.text:
-            return ""
-        if self.too_quiet:
-            level, least = (20 * np.log10(value) for value in (self.loudest, QUIET))
-            return (
-                f"too quiet: its loudest part is at {level:.0f} dB of full scale, {least:.0f} dB is needed; "
-                "speak closer to the microphone, or raise its level"
-            )
-        return "no speech heard; record a sentence"
 
 
 @dataclass
@@ -202,12 +164,7 @@ class Recognizer:
         several sentences is heard in pieces between its pauses (`asr.pauses`). Raises UserError where the sound
         cannot be read.
         """
-        samples = as_samples(sound, max_seconds)
-        pieces = [
-            self.transcribe_piece(samples[first:last], first / SAMPLE_RATE, beam)
-            for first, last in self._pieces(samples)
-        ]
-        return join_pieces(pieces, len(samples) / SAMPLE_RATE, float(loudness(samples).max()))
+        return transcribe_in_pieces(self, sound, beam, max_seconds)
 
     def transcribe_batch(
         self, clips: list[np.ndarray], beam: int = BEAM, batch_seconds: float = 120.0
@@ -234,11 +191,7 @@ class Recognizer:
 
     def _pieces(self, samples: np.ndarray) -> list[tuple[int, int]]:
         """First and last sample of what holds speech."""
-        return [
-            (first, last)
-            for first, last in split(samples, self.activity())
-            if is_audible(samples[first:last])
-        ]
+        return speech_pieces(samples, self.activity())
 
     def _framed(self, piece: np.ndarray) -> tuple[np.ndarray, int]:
         """What is decoded of a piece (S,), and the sample of the piece at which that begins."""
@@ -314,21 +267,6 @@ class Recognizer:
             first, last = spans[word.tokens[0]][0], spans[word.tokens[-1]][1]
             words.append(Word(word.text, time_of(first), time_of(last + 1), float(np.exp(likelihood))))
         return " ".join(word.text for word in words), words, scores
-
-
-def is_audible(piece: np.ndarray) -> bool:
-    """Whether samples (S,) are long and loud enough to be decoded."""
-    return len(piece) >= WINDOW and float(loudness(piece).max()) >= QUIET
-
-
-def join_pieces(pieces: Sequence[Transcript], seconds: float, loudest: float) -> Transcript:
-    """The transcript of a recording of `seconds` from those of its pieces; the confidence is a mean over characters."""
-    pieces = [piece for piece in pieces if piece.text]
-    text = " ".join(piece.text for piece in pieces)
-    if not text:
-        return Transcript("", seconds=seconds, loudest=loudest)
-    confidence = joined([piece.confidence for piece in pieces], [len(piece.text) for piece in pieces])
-    return Transcript(text, [word for piece in pieces for word in piece.words], confidence, seconds, loudest)
 
 
 def find_language_model(which: Path | str, folder: Path) -> LanguageModel | None:

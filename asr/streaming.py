@@ -6,7 +6,8 @@ import numpy as np
 
 from asr.audio import SAMPLE_RATE, as_channels, as_float, check_rate, mix, rate_change
 from asr.pauses import LEVEL_STEP, Segmenter, loudness
-from asr.recognizer import BEAM, Recognizer, Transcript, is_audible, join_pieces
+from asr.recognizer import BEAM
+from asr.transcript import SpeechRecognizer, Transcript, is_audible, join_pieces
 
 INTERVAL = 0.4  # seconds of sound from one decoding of what is being said to the next
 SHARE = 0.05  # of what is being said that has to be new, so that a long sentence does not take all the time
@@ -77,7 +78,7 @@ class StreamingRecognizer:
     quieter.
     """
 
-    def __init__(self, recognizer: Recognizer, rate: int = SAMPLE_RATE, beam: int = BEAM) -> None:
+    def __init__(self, recognizer: SpeechRecognizer, rate: int = SAMPLE_RATE, beam: int = BEAM) -> None:
         """beam: of the final texts. Raises UserError for a rate in Hz that cannot be resampled."""
         self.recognizer, self.beam = recognizer, beam
         self._resampler = StreamingResampler(rate)
