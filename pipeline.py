@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from asr.audio import Sound
-    from asr.recognizer import Recognizer, Transcript
+    from asr.transcript import SpeechRecognizer, Transcript
     from t2i.encoders.base import ConditionEncoder
 
 AT_ONCE = 16  # pictures painted together; more gain no speed and cost memory
@@ -82,7 +82,7 @@ def favoured_words(named: str, painters: Sequence[Painter | None]) -> list[str]:
 class SpeechToImage:
     """Hears a sentence and paints it. Either half may be left out."""
 
-    recognizer: "Recognizer | None"
+    recognizer: "SpeechRecognizer | None"
     painter: Painter | None
 
     @classmethod
@@ -93,17 +93,18 @@ class SpeechToImage:
         precision: str = "fp32",
         language_model: Path | str = "auto",
     ) -> "SpeechToImage":
-        """Load the model folders, the painter also by a name in PAINTERS of core.model_registry; None
-        leaves that half out. precision: of painting, one of core.precision.PRECISIONS. language_model: of the
-        recogniser's search, a file, "none", or "auto" for that of its folder.
+        """Load the model folders, the painter also by a name in PAINTERS of core.model_registry, the recogniser by one
+        of asr.recognizers.registry ("whisper:tiny.en"); None leaves that half out. precision: of painting, one of
+        core.precision.PRECISIONS. language_model: of our recogniser's search, a file, "none", or "auto" for that of
+        its folder.
 
         Raises UserError as `load_model` does.
         """
         heard = None
         if recognizer is not None:
-            from asr.recognizer import Recognizer  # a text alone needs no audio libraries
+            from asr.recognizers.registry import open_recognizer  # a text alone needs no audio libraries
 
-            heard = Recognizer.load(find_folder(recognizer), language_model=language_model)
+            heard = open_recognizer(recognizer, language_model=language_model)
         if painter is None:
             return cls(heard, None)
         paints = load_painter(find_folder(painter))
@@ -112,13 +113,17 @@ class SpeechToImage:
 
     def hear(self, sound: "Sound", beam: int | None = None, favour: Sequence[str] = ()) -> "Transcript":
         """A sound file, its bytes, an array at 16 kHz, or (rate, array), see `asr.audio.as_samples`, -> Transcript.
-        beam: hypotheses kept, None for the recogniser's default. favour: words that the search raises.
+        beam: hypotheses kept, None for the recogniser's default. favour: words that our recogniser's search raises.
 
-        Raises UserError where the sound cannot be read.
+        Raises UserError where the sound cannot be read, or words are favoured of a recogniser that is not ours.
         """
         if self.recognizer is None:
             raise UserError("no recognizer was loaded; name its folder: SpeechToImage.load(recognizer=...)")
-        recognizer = self.recognizer.favouring(favour) if favour else self.recognizer
+        recognizer = self.recognizer
+        if favour:
+            from asr.recognizers.registry import own
+
+            recognizer = own(recognizer, "favouring words").favouring(favour)
         return recognizer.transcribe(sound, **({} if beam is None else {"beam": beam}))
 
     def paint(self, text: str, seeds: Sequence[int]) -> Samples:

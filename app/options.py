@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.outputs import FOLDER, check_out, clean_text
+from asr.recognizers.registry import check_recognizer
 from core.errors import Parser, UserError
-from core.model_registry import PAINTER, PAINTERS
+from core.model_registry import PAINTER, PAINTERS, RECOGNIZER
 
 MOST_PICTURES = 64  # of a sentence
 MOST_SENTENCES = 1000
@@ -24,6 +25,7 @@ EXAMPLES = """examples:
   python generate.py --text "a small yellow bird with a black head" --model painted real
   python generate.py --texts sentences.txt --out birds --single --json > results.jsonl
   arecord -f cd -d 5 | python generate.py --speech -
+  python generate.py --speech clip.wav --recognizer whisper:tiny.en   # pip install "saybird[whisper]"
 
 The last line of standard output is the picture's path; with --json, standard output is one JSON object per sentence.
 Exit codes: 0 done; 2 one line on standard error says what was wrong, or that a sentence was not understood."""
@@ -72,11 +74,11 @@ def parser() -> Parser:
     group.add_argument("--model", metavar="MODEL", type=Path, nargs="+", default=[PAINTER],
                        help=f"{', '.join(PAINTERS)} or a model folder; several are drawn side by side "
                        "(default painted)")  # fmt: skip
-    group.add_argument(
-        "--recognizer", metavar="FOLDER", type=Path, help="(default weights/painted-recognizer)"
-    )
+    group.add_argument("--recognizer", metavar="NAME", type=Path,
+                       help="a model folder; or another: whisper:tiny.en, whisper:FOLDER of weights, pocketsphinx "
+                       f"(default {RECOGNIZER})")  # fmt: skip
     group.add_argument("--beam", type=int,
-                       help="hypotheses kept while recognising; 0 takes the best path (default 8)")  # fmt: skip
+                       help="hypotheses kept while recognising; 0: the best path (default 8, Whisper's 5)")  # fmt: skip
     group.add_argument("--language-model", metavar="FILE", default="auto",
                        help="of the search: a file, none, or auto for the recogniser's own (default auto)")  # fmt: skip
     group.add_argument("--favour", metavar="WORDS", default="",
@@ -122,6 +124,9 @@ def check(args: argparse.Namespace) -> None:
         for value, option in heard:
             if value:
                 raise UserError(f"{option} needs a sound file: give --speech instead of {given}")
+    if args.recognizer:
+        favour = "--favour" if args.favour else "--vocabulary" if args.vocabulary != "any" else ""
+        check_recognizer(args.recognizer, args.beam, args.language_model, favour)
     if args.beam == 0 and (args.favour or args.vocabulary != "any" or args.language_model != "auto"):
         raise UserError(
             "--beam 0 takes the best path, without a search that --language-model, --favour or --vocabulary could "

@@ -18,6 +18,7 @@ from asr.language_model import FILE as LANGUAGE_MODEL
 from asr.language_model import LanguageModel, load_language_model, save_language_model
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed
+from asr.recognizers.registry import BEAM
 from asr.scorers import FavouredWords, LanguageModelScorer, Weighted, WordCounter
 from asr.tokenizer import EDGE, Tokenizer
 from asr.transcript import Transcript, Word, speech_pieces, transcribe_in_pieces
@@ -27,7 +28,6 @@ from core.fields import bounded, build
 from core.model_folder import load_model, load_weights, meta_device, save_model
 
 KIND = "recognizer"
-BEAM = 8  # hypotheses kept, in use, training and evaluation alike
 CTC_WEIGHT = 0.3  # of the search
 END_SILENCE = 0.15  # seconds
 LANGUAGE_MODEL_WEIGHT, WORD_BONUS = 0.7, 1.0

@@ -31,6 +31,8 @@ USUAL_BATCH = 48  # of the encoders' training
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse(arguments)
+    if given.set.startswith("whisper:"):
+        return _fetch_whisper(given.set, given.download)
     images = [layout.name for layout in LAYOUTS]
     sets = [*MADE, "spoken", *images, *SPEECH, *FETCHED]
     if given.set not in sets:
@@ -99,6 +101,16 @@ def _source(given, root: Path) -> Path:
     if given.source is not None and given.download:
         raise UserError("--source is for a set that is there already; --download fetches one into --root")
     return Path(given.source) if given.source is not None else root / SPEECH.get(given.set, given.set)
+
+
+def _fetch_whisper(name: str, wanted: bool) -> int:
+    """Fetch another recogniser's weights, by its name in --recognizer, into the cache that its package looks in."""
+    from asr.recognizers.whisper import download
+
+    if not wanted:
+        raise UserError(f"Whisper's weights are only fetched: python -m data.prepare {name} --download")
+    print(f"{name} is in {download(name.partition(':')[2])}")
+    return 0
 
 
 def _is_folder(path: Path) -> bool:
@@ -190,7 +202,10 @@ def _parser() -> Parser:
         "--source", help="folder of a set that is read (default: its usual name under --root)"
     )
     parser.add_argument(
-        "--download", action="store_true", help=f"fetch what is missing of {', '.join(DOWNLOADS)} into --root"
+        "--download",
+        action="store_true",
+        help=f"fetch what is missing of {', '.join(DOWNLOADS)} into --root; whisper:base.en and the like into the "
+        "cache of faster-whisper",
     )
     parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to prepare (default: all)")
     parser.add_argument(

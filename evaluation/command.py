@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from asr.recognizers.registry import default_beam, external, recognizer_name, weights_folder
 from core.errors import UserError
 from core.files import make_folder, write_json, write_text
 from core.model_registry import model_name
@@ -102,11 +103,11 @@ def file_name(options: Options, metric: Metric) -> str:
             and folder.name != Path(str(default.get_default(option))).name
             and folder != folders[""]
         ):
-            told.append(f"{option}-{model_name(folder)}")
+            told.append(f"{option}-{_name(folder)}")
     data = options.speech if hears else options.data
     parts = [
         metric.name,
-        model_name(folders[""]),
+        _name(folders[""]),
         Path(data).resolve().name if Path(data).is_dir() else Path(data).name,
         options.split,
         {"caption": ""}.get(options.source, options.source) if images else "",
@@ -118,7 +119,7 @@ def file_name(options: Options, metric: Metric) -> str:
         options.precision
         if images and options.generates and options.precision not in ("auto", "fp32")
         else "",
-        f"beam{options.beam}" if heard and options.beam != default.get_default("beam") else "",
+        f"beam{options.beam}" if heard and options.beam != default_beam(options.recognizer) else "",
         f"lm-{Path(options.language_model).stem}" if heard and options.language_model != "auto" else "",
         "favour" if heard and (options.favour or options.vocabulary != "any") else "",
         "skip-damaged" if options.skip_damaged else "",
@@ -145,10 +146,14 @@ def _folders(options: Options, metric: Metric, images: bool, heard: bool) -> dic
     return found
 
 
+def _name(folder: Path) -> str:
+    return recognizer_name(folder) if external(folder) else model_name(folder)
+
+
 def _mark(used: Sequence[Path | None], data: str, options: Options) -> str:
     """Eight letters of where everything lies; nothing for what is released with the checkout and made in it."""
     checkout = DATASETS.parent
-    places = [path.resolve() for path in used if path is not None and path.exists()]
+    places = [path.resolve() for path in map(weights_folder, filter(None, used)) if path.exists()]
     own = [str(path) for path in places if checkout / "weights" not in path.parents]
     if data not in (PAINTED, SPOKEN):
         own.append(str((Path(data) if Path(data).is_dir() else options.root / data).resolve()))

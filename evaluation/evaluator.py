@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from asr.recognizer import Recognizer
+    from asr.transcript import SpeechRecognizer
     from data.captioned_images import CaptionedImages
     from evaluation.part_classifier import PartClassifier
     from t2i.encoders.damsm import Damsm
@@ -84,17 +84,17 @@ class Evaluator:
         return PartClassifier.load(self.options.classifier).to(self.device)
 
     @cached_property
-    def recognizer(self) -> "Recognizer":
-        from asr.recognizer import Recognizer
+    def recognizer(self) -> "SpeechRecognizer":
+        from asr.recognizers.registry import open_recognizer, own
 
         options = self.options
-        recognizer = Recognizer.load(options.recognizer, self.device, options.language_model)
+        recognizer = open_recognizer(options.recognizer, self.device, options.language_model)
         if not options.favour and options.vocabulary == "any":
             return recognizer
         from pipeline import favoured_words, load_painter
 
         painters = [load_painter(options.model)] if options.vocabulary == "painter" else []
-        return recognizer.favouring(favoured_words(options.favour, painters))
+        return own(recognizer, "--favour").favouring(favoured_words(options.favour, painters))
 
     @cached_property
     def generator(self) -> Generator:
@@ -135,8 +135,26 @@ class Evaluator:
 
     def model_entry(self, option: str) -> dict[str, str]:
         """Name and checksum of a model, for the protocol; option: encoder, part_classifier or recognizer."""
-        folder = {"part_classifier": "classifier"}.get(option, option)
-        return {"name": model_name(getattr(self.options, folder)), "sha256": getattr(self, option).checksum}
+        from asr.recognizers.registry import recognizer_name
+
+        folder = getattr(self.options, {"part_classifier": "classifier"}.get(option, option))
+        name = recognizer_name(folder) if option == "recognizer" else model_name(folder)
+        return {"name": name, "sha256": getattr(self, option).checksum}
+
+    @property
+    def search(self) -> dict[str, Any]:
+        """How clips are decoded, for the protocol."""
+        from asr.recognizers.registry import external
+
+        options, other = self.options, external(self.options.recognizer)
+        if other:
+            return {"beam": "its own" if other.beam is None else options.beam, "language model": "its own"}
+        model = getattr(self.recognizer, "language_model", None)
+        return {
+            "beam": options.beam,
+            "language model": model.checksum if model else "none",
+            "favoured words": options.favour or options.vocabulary,
+        }
 
     # --- pictures and captions -----------------------------------------------------------------------------------
 
@@ -189,6 +207,7 @@ class Evaluator:
             protocol |= told | {
                 "text": "transcript of one spoken caption a picture, drawn by the seed",
                 "recognizer": self.model_entry("recognizer"),
+                **self.search,
             }
         known = with_known_words(texts, generator.known)
         protocol["texts without a known word"] = sum(a != b for a, b in zip(texts, known, strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr.recognizers.registry import check_recognizer, default_beam
 from core.errors import Parser, UserError, suggest
 from core.model_registry import DAMSM, PAINTER, PARTS, RECOGNIZER, find_folder
 from evaluation.registry import Metric, find, metrics
@@ -43,7 +44,7 @@ class Options:
     source: str  # of what is painted: caption or transcript
     voices: str  # of these transcripts: training or unheard
     batch: int
-    beam: int
+    beam: int  # 0 where the recogniser has none to set
     language_model: str  # of the recogniser's search: a file, none, or auto
     favour: str  # words that the search raises, with commas
     vocabulary: str  # any, or painter, whose words the search raises
@@ -86,7 +87,8 @@ def parser() -> Parser:
         help="DAMSM that ranks captions for r_precision and retrieval")  # fmt: skip
     add("--classifier", metavar="FOLDER", type=Path, default=PARTS,
         help="part-colour classifier: part_colours, and is, fid, kid of painted birds")  # fmt: skip
-    add("--recognizer", metavar="FOLDER", type=Path, default=RECOGNIZER)
+    add("--recognizer", metavar="NAME", type=Path, default=RECOGNIZER,
+        help="a model folder; or another: whisper:tiny.en, whisper:FOLDER of weights, pocketsphinx")  # fmt: skip
     add("--network", metavar="FILE", type=Path,
         help="weights of mobilenet_v2, squeezenet1_1 or inception_v3, whose features "
         f"{', '.join(_serving('feature_network'))} are measured in")  # fmt: skip
@@ -106,7 +108,7 @@ def parser() -> Parser:
     add("--voices", choices=("training", "unheard"),
         help="of --from transcript: those of the recogniser's training (default), or eight others")  # fmt: skip
     add("--batch", type=int, default=32, help="pictures at once; changes time and memory only")
-    add("--beam", type=int, default=8, help="of the recogniser; 0 takes CTC's best path")
+    add("--beam", type=int, help="of the recogniser; 0 takes CTC's best path (default 8, Whisper's 5)")
     add("--language-model", metavar="FILE", default="auto",
         help="of the recogniser's search: a file, none, or auto for the recogniser's own")  # fmt: skip
     add(
@@ -130,9 +132,11 @@ def parse_options(argv: Sequence[str] | None) -> Options:
     asked = [find(name) for name in names]
     _check_numbers(given)
     _check_together(given, asked)
+    resolved = ("metric", "split", "voices", "beam")
     options = Options(
-        **{key: value for key, value in vars(given).items() if key not in ("metric", "split", "voices")},
+        **{key: value for key, value in vars(given).items() if key not in resolved},
         metrics=names,
+        beam=default_beam(given.recognizer) if given.beam is None else given.beam,
         split=given.split or "test",
         voices=given.voices or "training",
     )
@@ -193,6 +197,9 @@ def _check_together(given: argparse.Namespace, asked: Sequence[Metric]) -> None:
         )
     if given.voices and given.source != "transcript":
         raise UserError("--voices is for --from transcript")
+    if given.source == "transcript" or any("recognizer" in metric.needs for metric in asked):
+        favour = "--favour" if given.favour else "--vocabulary" if given.vocabulary != "any" else ""
+        check_recognizer(given.recognizer, given.beam, given.language_model, favour)
     for name in ("model", "encoder", "classifier", "recognizer", "finder"):
         if getattr(given, name) is not None:
             setattr(given, name, find_folder(getattr(given, name)))

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from asr.recognizer import Recognizer
+    from asr.transcript import SpeechRecognizer
 
 CLIPS_AT_ONCE = 64
 
 
 def hear(
-    clips: "Sequence[np.ndarray]", recognizer: "Recognizer", beam: int, progress: Callable[..., Iterable[int]]
+    clips: "Sequence[np.ndarray]",
+    recognizer: "SpeechRecognizer",
+    beam: int,
+    progress: Callable[..., Iterable[int]],
 ) -> list[str]:
     """Clips (S,) at 16 kHz -> transcripts, in their order."""
     heard: list[str] = []
@@ -49,7 +52,7 @@ def transcripts(
     kind: str,
     seed: int,
     beam: int,
-    recognizer: "Recognizer",
+    recognizer: "SpeechRecognizer",
     progress: Callable[..., Iterable[int]],
 ) -> tuple[list[str], dict[str, Any]]:
     """What the recogniser hears when the captions are spoken in voices of a kind, and how that was done."""

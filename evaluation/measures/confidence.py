@@ -2,25 +2,29 @@
 
 from typing import TYPE_CHECKING, Any
 
+from core.errors import UserError
 from evaluation.registry import Metric
 from evaluation.result import Result, Row, fixed, scored
 
 if TYPE_CHECKING:
     from evaluation.evaluator import Evaluator
+    from evaluation.options import Options
 
 
 def measure(evaluator: "Evaluator") -> Result:
     """Of every split that is heard, before and after the calibration that the model's config holds."""
+    from asr.recognizers.registry import own
     from evaluation import sets
     from evaluation.batches import progress
     from evaluation.word_confidence import compare_words, plain_confidences
     from metrics.confidence import BINS, confidence_quality
 
-    options, calibration = evaluator.options, evaluator.recognizer.calibration
+    options, recognizer = evaluator.options, own(evaluator.recognizer, "--metric confidence")
+    calibration = recognizer.calibration
     rows, counts, parts, warnings = [], {}, {}, []
     for split in sets.speech_splits(options):
         clips = sets.clips_to_hear(options, split)
-        scores, is_right = compare_words(clips, evaluator.recognizer, options.beam, progress)
+        scores, is_right = compare_words(clips, recognizer, options.beam, progress)
         found: dict[str, Any] = {"before": scored(confidence_quality, plain_confidences(scores), is_right)}
         if calibration:
             found["after"] = scored(confidence_quality, calibration(scores), is_right)
@@ -48,10 +52,20 @@ def measure(evaluator: "Evaluator") -> Result:
     return Result(rows, None, protocol, chance=0.5, parts=parts, warnings=warnings)
 
 
+def check(options: "Options") -> None:
+    from asr.recognizers.registry import external
+
+    if external(options.recognizer):
+        raise UserError(
+            f"--metric confidence reads scores that only this project's recognisers have; {options.recognizer} has none"
+        )
+
+
 METRIC = Metric(
     "confidence",
     "confidence of words, AUROC (higher is better)",
     fixed(3),
     ("recognizer",),
     measure,
+    check,
 )

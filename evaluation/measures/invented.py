@@ -24,7 +24,7 @@ def measure(evaluator: "Evaluator") -> Result:
         "sounds": ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
         "words heard in": ", ".join(f'{name} ("{text[:40]}")' for name, text in invented.items()) or "none",
         "recognizer": evaluator.model_entry("recognizer"),
-        "beam": evaluator.options.beam,
+        **evaluator.search,
         "real": "none: sounds are made",
     }
     return Result([Row("sounds with words", len(invented) / len(clips))], None, protocol)

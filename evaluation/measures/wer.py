@@ -35,9 +35,7 @@ def error_rate(evaluator: "Evaluator", score: "Callable[..., ErrorRate]", unit: 
         "interval": "voices (readers) drawn with replacement where a split has several, else clips of the one voice, "
         "which says nothing of other voices",
         "recognizer": evaluator.model_entry("recognizer"),
-        "beam": options.beam,
-        "language model": model.checksum if (model := evaluator.recognizer.language_model) else "none",
-        "favoured words": options.favour or options.vocabulary,
+        **evaluator.search,
         "normalisation": NORMALISATION,
         "real": "none: the clips are what they are; no model stands between them and their transcripts",
     }

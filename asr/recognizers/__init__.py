@@ -1,0 +1,1 @@
+"""Recognisers that are not ours, one file each, opened by name (`registry`)."""
