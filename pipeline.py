@@ -1,9 +1,9 @@
-"""The line from sound to picture, as one object: generate.py, evaluate.py and any page call this."""
+"""The line from sound to picture, as one object: generate.py, search.py, evaluate.py and any page call this."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from asr.audio import Sound
     from asr.transcript import SpeechRecognizer, Transcript
+    from search.finder import Finder, Hit, Query
     from t2i.encoders.base import ConditionEncoder
 
 AT_ONCE = 16  # pictures painted together; more gain no speed and cost memory
@@ -80,7 +81,7 @@ def favoured_words(named: str, painters: Sequence[Painter | None]) -> list[str]:
 
 @dataclass
 class SpeechToImage:
-    """Hears a sentence and paints it. Either half may be left out."""
+    """Hears a sentence, paints it, and finds pictures of it. Either model may be left out."""
 
     recognizer: "SpeechRecognizer | None"
     painter: Painter | None
@@ -139,6 +140,20 @@ class SpeechToImage:
             tuple(torch.cat(stage) for stage in zip(*(part.attention for part in parts), strict=True)),
             [words for part in parts for words in part.tokens],
         )
+
+    def find(
+        self,
+        query: "Query",
+        finder: "Finder",
+        count: int = 10,
+        what: Literal["pictures", "captions"] = "pictures",
+    ) -> "list[Hit]":
+        """The pictures or captions of a set that are nearest to a sentence or to a picture (its path, or PIL's image),
+        the nearest first. finder: the set's index, `search.finder.Finder.open(folder)`; needs no model here.
+
+        Raises UserError for a sentence without a known word, for what is no picture, or for a set without captions.
+        """
+        return finder.find(query, count, what)
 
 
 def spectrogram(samples: "np.ndarray") -> "np.ndarray":

@@ -74,6 +74,16 @@ def parser() -> Parser:
     group.add_argument("--model", metavar="MODEL", type=Path, nargs="+", default=[PAINTER],
                        help=f"{', '.join(PAINTERS)} or a model folder; several are drawn side by side "
                        "(default painted)")  # fmt: skip
+    add_hearing(group)
+    group.add_argument("--vocabulary", choices=("any", "painter"), default="any",
+                       help="painter: favour the words that the --model understands (default any)")  # fmt: skip
+    group.add_argument("--precision", choices=("auto", "bf16", "fp16", "fp32"), default="auto",
+                       help="of generating; auto (default): bf16 where the CPU is fast at it, else fp32")  # fmt: skip
+    return p
+
+
+def add_hearing(group: "argparse._ArgumentGroup") -> None:
+    """The options of whatever recognises speech."""
     group.add_argument("--recognizer", metavar="NAME", type=Path,
                        help="a model folder; or another: whisper:tiny.en, whisper:FOLDER of weights, pocketsphinx "
                        f"(default {RECOGNIZER})")  # fmt: skip
@@ -83,11 +93,6 @@ def parser() -> Parser:
                        help="of the search: a file, none, or auto for the recogniser's own (default auto)")  # fmt: skip
     group.add_argument("--favour", metavar="WORDS", default="",
                        help='words that are likely to be said, with commas: "pico,red-winged"')  # fmt: skip
-    group.add_argument("--vocabulary", choices=("any", "painter"), default="any",
-                       help="painter: favour the words that the --model understands (default any)")  # fmt: skip
-    group.add_argument("--precision", choices=("auto", "bf16", "fp16", "fp32"), default="auto",
-                       help="of generating; auto (default): bf16 where the CPU is fast at it, else fp32")  # fmt: skip
-    return p
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -109,37 +114,37 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise UserError where options do not fit together or are out of range."""
+    """Raise UserError where options of generate.py do not fit together or are out of range."""
+    check_hearing(args, "--text" if args.texts is None else "--texts")
+    if len(args.model) > 1 and (args.stages or args.attention):
+        raise UserError(f"--stages and --attention show one model; name one --model, not {len(args.model)}")
+    if args.out is not None and args.texts is None:
+        check_out(args.out)
+
+
+def check_hearing(args: argparse.Namespace, given: str) -> None:
+    """Raise UserError where the options of speech do not fit together; given: what there is in place of --speech."""
     if args.beam is not None and not 0 <= args.beam <= MOST_BEAM:
         raise UserError(f"--beam {args.beam}: expected 0 to {MOST_BEAM}")
     if args.speech is None:
-        given = "--text" if args.texts is None else "--texts"
-        heard = (
-            (args.spectrogram, "--spectrogram"),
-            (args.recognizer, "--recognizer"),
-            (args.language_model != "auto", "--language-model"),
-            (args.favour, "--favour"),
-            (args.vocabulary != "any", "--vocabulary"),
-        )
-        for value, option in heard:
-            if value:
+        for option, unset in (("spectrogram", False), ("recognizer", None), ("language_model", "auto"), ("favour", ""),
+                              ("vocabulary", "any")):  # fmt: skip
+            if getattr(args, option, unset) != unset:
+                option = f"--{option.replace('_', '-')}"
                 raise UserError(f"{option} needs a sound file: give --speech instead of {given}")
+    vocabulary = getattr(args, "vocabulary", "any")
     if args.recognizer:
-        favour = "--favour" if args.favour else "--vocabulary" if args.vocabulary != "any" else ""
+        favour = "--favour" if args.favour else "--vocabulary" if vocabulary != "any" else ""
         check_recognizer(args.recognizer, args.beam, args.language_model, favour)
-    if args.beam == 0 and (args.favour or args.vocabulary != "any" or args.language_model != "auto"):
+    if args.beam == 0 and (args.favour or vocabulary != "any" or args.language_model != "auto"):
         raise UserError(
             "--beam 0 takes the best path, without a search that --language-model, --favour or --vocabulary could "
             "guide; leave it out"
         )
-    if len(args.model) > 1 and (args.stages or args.attention):
-        raise UserError(f"--stages and --attention show one model; name one --model, not {len(args.model)}")
     if args.speech == STDIN and sys.stdin.isatty():
         raise UserError(
             "--speech - reads a sound file from standard input, which is a terminal; pipe one into it"
         )
-    if args.out is not None and args.texts is None:
-        check_out(args.out)
 
 
 def sentences(args: argparse.Namespace) -> list[str]:

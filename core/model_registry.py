@@ -10,12 +10,13 @@ REAL_DAMSM = Path("weights/real-damsm")
 PARTS = Path("weights/painted-parts")
 PAINTERS = {"painted": Path("weights/painted-attngan"), "real": Path("weights/real-projected")}
 PAINTER = PAINTERS["painted"]
+ENCODERS = {"painted": DAMSM, "real": REAL_DAMSM}  # that compare pictures with texts
 
 
-def find_folder(folder: Path | str) -> Path:
-    """`folder` as it is given; where it is not here, the released painter of that name, or the one beside this file."""
+def find_folder(folder: Path | str, released: dict[str, Path] = PAINTERS) -> Path:
+    """`folder` as it is given; where it is not here, the released model of that name, or the one beside this file."""
     folder = Path(folder)
-    beside = Path(__file__).resolve().parents[1] / PAINTERS.get(str(folder), folder)
+    beside = Path(__file__).resolve().parents[1] / released.get(str(folder), folder)
     try:
         return next((path for path in (folder, beside) if path.exists()), folder)
     except (OSError, ValueError) as error:  # a name that the system refuses

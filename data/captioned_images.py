@@ -110,19 +110,11 @@ def load_images(
     damaged pictures out. Raises UserError too where `root` has no known layout, or a list in it is damaged.
     """
     root, cache = Path(root), Path(cache)
-    layout = find_layout(root)
-    if split not in (splits := [*layout.splits(root), VALIDATION, WITHOUT_VALIDATION]):
-        raise UserError(
-            f'no split "{split}" in {root}{suggest(split, splits)}: the splits are {", ".join(splits)}'
-        )
+    listing = read_split(root, split)
     if not 1 <= size <= MOST_SIZE:
         bound = f"at least 1{'' if size < 1 else f' and at most {MOST_SIZE}'}"
         raise UserError(f"pictures of {size} pixels: the size must be {bound}")
-    try:
-        listing = _read(layout, root, split)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename or root}: {error.strerror}; restore it") from error
-    entries = _with_known_letters(listing.entries, root, split)
+    entries = listing.entries
     problems = {entry.name: reason for entry in entries if (reason := _problem(entry, listing))}
     sound = [entry for entry in entries if entry.name not in problems]
     skip = on_damaged == "skip"
@@ -148,6 +140,23 @@ def load_images(
         listing.has_boxes,
         listing.has_classes,
     )
+
+
+def read_split(root: Path, split: str) -> Listing:
+    """What a set in any known layout lists in a split, with those captions that an encoder can read.
+
+    Raises UserError where `root` has no known layout or no such split, or a list in it is damaged.
+    """
+    layout = find_layout(root)
+    if split not in (splits := [*layout.splits(root), VALIDATION, WITHOUT_VALIDATION]):
+        raise UserError(
+            f'no split "{split}" in {root}{suggest(split, splits)}: the splits are {", ".join(splits)}'
+        )
+    try:
+        listing = _read(layout, root, split)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or root}: {error.strerror}; restore it") from error
+    return listing._replace(entries=_with_known_letters(listing.entries, root, split))
 
 
 def _read(layout: Layout, root: Path, split: str) -> Listing:

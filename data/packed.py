@@ -14,7 +14,7 @@ import os
 import shutil
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def open_or_pack(
                 open(path, "wb") as file,
                 tqdm(total=count, desc=label, unit=unit, mininterval=0.5, leave=False, disable=None) as bar,
             ):
-                for item, result in enumerate(_in_order(decode, count)):
+                for item, result in enumerate(in_order(decode, count)):
                     bar.update()
                     if isinstance(result, DamagedItem):
                         damaged[item] = str(result)
@@ -128,7 +128,7 @@ def open_or_pack(
                         index["shapes"].append(result.shape)
             if damaged and not keep_going:
                 raise DamagedItems(damaged)
-            index["bytes"], index["probe"] = path.stat().st_size, _probe(path)
+            index["bytes"], index["probe"] = path.stat().st_size, probe(path)
             index["checksum"] = _checksum(index)
             stem.with_name(stem.name + ".json").unlink(
                 missing_ok=True
@@ -148,7 +148,7 @@ def _open(stem: Path, mark: str) -> Packed | None:
             index["fingerprint"] != mark
             or index["checksum"] != _checksum(index)
             or index["bytes"] != path.stat().st_size
-            or index["probe"] != _probe(path)
+            or index["probe"] != probe(path)
         ):
             return None
         packed = Packed(path, index)
@@ -202,13 +202,13 @@ def cache_folder(root: Path | str, given: Path | str = "") -> Path:
     return root.parent / f"{root.resolve().name}-cache"
 
 
-def _probe(path: Path, blocks: int = 128, block: int = 4096) -> int:
-    """CRC-32 of blocks spread over a file: finds a file that was overwritten or never reached the disk."""
+def probe(path: Path, blocks: int = 128, block: int = 4096, start: int = 0) -> int:
+    """CRC-32 of blocks spread over a file from `start` on: finds one that was overwritten or never reached the disk."""
     crc = 0
     with open(path, "rb") as file:
-        last = max(path.stat().st_size - block, 0)
-        for start in sorted({last * i // (blocks - 1) for i in range(blocks)}):
-            file.seek(start)
+        last = max(path.stat().st_size - start - block, 0)
+        for at in sorted({last * i // (blocks - 1) for i in range(blocks)}):
+            file.seek(start + at)
             crc = zlib.crc32(file.read(block), crc)
     return crc
 
@@ -233,7 +233,7 @@ def threads() -> int:
     return min(cores, 16)
 
 
-def _in_order(decode: Callable[[int], Any], count: int) -> Iterator[Any]:
+def in_order(decode: Callable[[int], Any], count: int) -> Generator[Any, None, None]:
     """decode(0), decode(1), ... from threads, a few ahead of the reader; a DamagedItem is returned, not raised."""
 
     def attempt(item: int) -> Any:

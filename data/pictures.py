@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -52,7 +53,7 @@ def short_side(size: int) -> int:
     return int(size * 76 / 64)
 
 
-def read_picture(path: Path, box: Sequence[int] | None, size: int) -> np.ndarray:
+def read_picture(path: Path | BinaryIO, box: Sequence[int] | None, size: int) -> np.ndarray:
     """Cut and reduced picture (3, H, W) uint8 with min(H, W) = int(S * 76 / 64).
 
     Upright as EXIF says, of which `box` is a part; transparent pixels are white; without a box the centre square.
@@ -75,6 +76,22 @@ def read_picture(path: Path, box: Sequence[int] | None, size: int) -> np.ndarray
             else " ".join(str(error).split())
         )
         raise DamagedItem(reason[:80] or type(error).__name__) from error
+
+
+def read_square(path: Path | BinaryIO, box: Sequence[int] | None, size: int) -> np.ndarray:
+    """The centre (3, S, S) uint8 of `read_picture`, as models see pictures outside of training. Raises DamagedItem."""
+    picture = read_picture(path, box, size)
+    top, left = ((side - size) // 2 for side in picture.shape[1:])
+    return picture[:, top : top + size, left : left + size]
+
+
+def dimensions(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as its file says, px; (0, 0) of what is none."""
+    try:
+        with Image.open(path, formats=FORMATS) as file:
+            return file.size
+    except Exception:  # the decoders of damaged files raise nearly anything
+        return 0, 0
 
 
 def _upright(file: Image.Image) -> Image.Image:

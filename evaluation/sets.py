@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from core.errors import UserError, suggest
+from data.layouts import locate_set
 from evaluation.options import PAINTED, SPOKEN, Options
 from evaluation.pairs import choose
 
@@ -25,7 +26,7 @@ def bird_folder(options: Options, split: str) -> Path:
 
         check_split(split, BIRD_SPLITS, options.data)
         return ensure_painted_birds(options.root, splits=("train" if split == "validation" else split,))
-    return located(options.data, options.root, "--data", PAINTED)
+    return locate_set(options.data, options.root, "--data", PAINTED)
 
 
 def _on_damaged(options: Options) -> Literal["error", "skip"]:
@@ -68,18 +69,6 @@ def check_split(split: str, splits: Sequence[str], where: str) -> None:
         )
 
 
-def located(given: str, root: Path, option: str, made_here: str) -> Path:
-    """A folder, or the name of one under `root`."""
-    for folder in (Path(given), root / given):
-        if folder.is_dir():
-            return folder
-    there = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    known = sorted({made_here, *there})
-    raise UserError(
-        f"no set {given}{suggest(given, known)}: {option} takes a folder, or one of {', '.join(known)}"
-    )
-
-
 def cache_of(options: Options, root: Path) -> Path:
     """--cache, or the folder that trainers use, in the set."""
     from data.packed import cache_folder
@@ -99,7 +88,7 @@ def speech_splits(options: Options) -> list[str]:
     if options.speech == SPOKEN:
         check_split(options.split, ("train", "val", "test", "test_voices"), options.speech)
         return ["test", "test_voices"] if options.split == "test" else [options.split]
-    root = located(options.speech, options.root, "--speech", SPOKEN)
+    root = locate_set(options.speech, options.root, "--speech", SPOKEN)
     also = options.split == "test" and (root / "splits" / "test_voices.txt").is_file()
     return [options.split, "test_voices"] if also else [options.split]
 
@@ -129,7 +118,7 @@ def clips_to_hear(options: Options, split: str) -> Clips:
         root = ensure_spoken_captions(options.root, splits=(split,), clips=clips)
         listed = clip_ids(root, split)
     else:
-        root = located(options.speech, options.root, "--speech", SPOKEN)
+        root = locate_set(options.speech, options.root, "--speech", SPOKEN)
         listed = []
     # a cache of its own: training leaves long clips out, a figure should not
     cache = cache_of(options, root) / "evaluation"
@@ -158,5 +147,5 @@ def speech_name(options: Options) -> str:
     return (
         SPOKEN
         if options.speech == SPOKEN
-        else set_name(located(options.speech, options.root, "--speech", SPOKEN))
+        else set_name(locate_set(options.speech, options.root, "--speech", SPOKEN))
     )

@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "asr": {"core"},
     "t2i": {"core", "vision"},
     "data": {"core", "asr"},
-    "pipeline": {"core", "asr", "t2i", "data"},
+    "search": {"core", "t2i", "data"},
+    "pipeline": {"core", "asr", "t2i", "data", "search"},
     "evaluation": {"core", "asr", "t2i", "data", "vision", "metrics", "pipeline"},
     "training": {
         "core",
@@ -28,7 +29,7 @@ MAY_IMPORT = {
         "pipeline",
         "evaluation",
     },
-    "app": {"core", "asr", "t2i", "data", "pipeline", "visualization"},
+    "app": {"core", "asr", "t2i", "data", "search", "pipeline", "visualization"},
 }
 ROOMS = sorted(set(MAY_IMPORT) - {"pipeline"})
 DOORS = {path.stem for path in ROOT.glob("*.py")}

@@ -182,16 +182,22 @@ class ConditionEncoder(nn.Module):
         return build(cls.config_class, values, where, complete, cls.renamed)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Self:
-        """A trained encoder, in eval mode. Raises UserError where the folder is missing, damaged or of another kind."""
-        return cls.from_files(load_model(folder, cls.kind))
+    def load(cls, folder: Path | str, with_images: bool = True) -> Self:
+        """A trained encoder, in eval mode. Raises UserError where the folder is missing, damaged or of another kind.
+
+        with_images: False leaves the image encoder out, whose networks may take seconds to import.
+        """
+        return cls.from_files(load_model(folder, cls.kind), with_images)
 
     @classmethod
-    def from_files(cls, files: ModelFiles) -> Self:
+    def from_files(cls, files: ModelFiles, with_images: bool = True) -> Self:
         config = cls.read_config(files.config, files.config_path, complete=files.version > 1)
         with meta_device():
-            model = cls.from_stored(config, files.vocabulary, str(files.folder))
-        load_weights(model, files.state, files.folder)
+            model = cls.from_stored(config, files.vocabulary, str(files.folder), with_images)
+        state = files.state
+        if not with_images:
+            state = {key: value for key, value in state.items() if not key.startswith("image_encoder.")}
+        load_weights(model, state, files.folder)
         model.checksum, model.training_info = files.checksum, files.training
         return model.eval().requires_grad_(False)
 

@@ -42,7 +42,10 @@ def encoder_of_kind(kind: object, where: str) -> type[ConditionEncoder]:
     raise UserError(f'{where} holds a "{kind!s:.40}" model; an encoder was expected: {known}')
 
 
-def load_encoder(folder: Path | str) -> ConditionEncoder:
-    """A trained encoder, in eval mode. Raises UserError as `load_model` does, or for a model that is no encoder."""
+def load_encoder(folder: Path | str, with_images: bool = True) -> ConditionEncoder:
+    """A trained encoder, in eval mode; with_images as in `ConditionEncoder.load`.
+
+    Raises UserError as `load_model` does, or for a model that is no encoder.
+    """
     encoder = encoder_of_kind(model_kind(folder), str(folder))
-    return encoder.from_files(load_model(folder, encoder.kind))
+    return encoder.from_files(load_model(folder, encoder.kind), with_images)

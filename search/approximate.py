@@ -1,0 +1,88 @@
+"""Approximate search for millions of rows: a graph of neighbours (HNSW) by usearch, with the interface of exact search.
+
+The graph lies beside the index, holds the rows in float16 and is memory-mapped. What it finds is scored and ordered as
+exact search does it. usearch comes with the extra `search-large`.
+"""
+
+import glob
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from core.errors import UserError
+from core.files import write_atomically
+from data.packed import locked
+from search.exact import Found, best_of
+
+NEIGHBOURS, BREADTH_OF_BUILDING = 16, 128
+BREADTH = 128  # rows that are kept in mind while one query is looked for; more find more and take longer
+AT_ONCE = 10_000  # rows that are added between two steps of the bar
+
+
+class ApproximateSearch:
+    """Over unit rows (N, E) float32 and their graph."""
+
+    def __init__(
+        self, vectors: np.ndarray, path: Path, breadth: int = BREADTH, label: str = "linking"
+    ) -> None:
+        """path: of the graph, which is made of these rows where there is none.
+
+        Raises UserError where usearch is not installed or the graph cannot be written.
+        """
+        usearch = _usearch()
+        self.vectors, self.path = vectors, path
+        if not path.exists():
+            with locked(path):
+                if not path.exists():
+                    _build(vectors, path, label)
+        try:
+            self.graph = usearch.Index.restore(path, view=True)
+        except Exception as error:  # usearch raises RuntimeError and others
+            raise UserError(f"{path} is damaged ({error}); remove it, and it is made again") from error
+        if self.graph is None or len(self.graph) != len(vectors) or self.graph.ndim != vectors.shape[1]:
+            raise UserError(f"{path} is of another index; remove it, and it is made again")
+        self.graph.expansion_search = breadth
+
+    def search(self, queries: np.ndarray, count: int) -> Found:
+        count = min(count, len(self.vectors))
+        queries = np.ascontiguousarray(queries, np.float32)
+        keys = np.asarray(self.graph.search(queries, count).keys).reshape(len(queries), -1)
+        found = [
+            best_of(self.vectors, np.sort(rows.astype(np.int64)), query, count)
+            for rows, query in zip(keys, queries, strict=True)
+        ]
+        return Found(np.stack([f.rows for f in found]), np.stack([f.scores for f in found]))
+
+
+def graph_path(index: Path, of: str, mark: str) -> Path:
+    """Where the graph of an index's rows lies. of: pictures or captions; mark: of what the index was made of."""
+    return index.with_name(f"{index.name}.{of}-{mark[:16]}.usearch")
+
+
+def _build(vectors: np.ndarray, path: Path, label: str) -> None:
+    graph = _usearch().Index(
+        ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=NEIGHBOURS, expansion_add=BREADTH_OF_BUILDING
+    )  # fmt: skip
+    with tqdm(total=len(vectors), desc=label, mininterval=0.5, leave=False, disable=None) as bar:
+        for start in range(0, len(vectors), AT_ONCE):
+            block = np.ascontiguousarray(vectors[start : start + AT_ONCE])
+            graph.add(np.arange(start, start + len(block), dtype=np.uint64), block)
+            bar.update(len(block))
+    of = path.name.rpartition("-")[0]
+    write_atomically(path, lambda beside: graph.save(str(beside)))
+    for left in path.parent.glob(f"{glob.escape(of)}-*.usearch"):  # of what the index was before
+        if left != path:
+            left.unlink(missing_ok=True)
+
+
+def _usearch():
+    try:
+        import usearch.index
+
+        return usearch.index
+    except ImportError as error:
+        raise UserError(
+            "approximate search needs usearch, which is not installed: pip install 'saybird[search-large]'; or search "
+            "exactly, which takes under a second for a million pictures"
+        ) from error
