@@ -26,7 +26,7 @@ from core.model_registry import ENCODERS, RECOGNIZER
 if TYPE_CHECKING:
     import numpy as np
 
-    from asr.recognizer import Transcript
+    from asr.transcript import Transcript
     from search.finder import Finder, Hit, QueryEncoder
     from t2i.suggestions import Understanding
 
