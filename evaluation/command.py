@@ -92,8 +92,8 @@ def file_name(options: Options, metric: Metric) -> str:
     user's own a checksum of where they lie: two folders of one name have results of their own."""
     default = parser()
     images = bool({"images", "captions", "generator"} & set(metric.needs))
-    hears = "recognizer" in metric.needs
-    heard = hears or (images and options.source == "transcript")
+    hears, speaks = "recognizer" in metric.needs, images or "texts" in metric.needs
+    heard = hears or (speaks and options.source == "transcript")
     folders = _folders(options, metric, images, heard)
     told = []
     for option in ("encoder", "classifier", "recognizer", "finder"):
@@ -110,8 +110,8 @@ def file_name(options: Options, metric: Metric) -> str:
         _name(folders[""]),
         Path(data).resolve().name if Path(data).is_dir() else Path(data).name,
         options.split,
-        {"caption": ""}.get(options.source, options.source) if images else "",
-        options.voices if images and options.source == "transcript" and options.voices != "training" else "",
+        {"caption": ""}.get(options.source, options.source) if speaks else "",
+        options.voices if speaks and options.source == "transcript" and options.voices != "training" else "",
         options.network.stem if options.network else "",
         *told,
         f"{options.size}px" if options.size else "",
@@ -132,7 +132,7 @@ def file_name(options: Options, metric: Metric) -> str:
 
 def _folders(options: Options, metric: Metric, images: bool, heard: bool) -> dict[str, Path]:
     """The folders of models that a metric uses, by option; that which is measured first, as ""."""
-    found = {"": options.recognizer if heard else options.encoder}
+    found = {"": options.recognizer if "recognizer" in metric.needs else options.encoder}
     if images:
         found[""] = options.pictures or options.model
     if "encoder" in metric.needs or (options.nearest and images and options.finder is None):

@@ -202,13 +202,8 @@ class Evaluator:
         }
         texts = pairs.captions
         if options.source == "transcript":
-            texts, told = spoken.transcripts(texts, options.voices, options.seed, options.beam, self.recognizer,
-                                             progress)  # fmt: skip
-            protocol |= told | {
-                "text": "transcript of one spoken caption a picture, drawn by the seed",
-                "recognizer": self.model_entry("recognizer"),
-                **self.search,
-            }
+            texts, told = self.spoken(texts)
+            protocol |= told | {"text": "transcript of one spoken caption a picture, drawn by the seed"}
         known = with_known_words(texts, generator.known)
         protocol["texts without a known word"] = sum(a != b for a, b in zip(texts, known, strict=True))
         return replace(pairs, texts=known, protocol=protocol)
@@ -335,6 +330,14 @@ class Evaluator:
             hypotheses = spoken.hear(speech.samples, self.recognizer, self.options.beam, progress)
             self._transcripts[split] = Transcripts(speech.texts, hypotheses, speech.speakers, speech.counts)
         return self._transcripts[split]
+
+    def spoken(self, captions: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+        """What the recogniser hears when the captions are spoken in --voices, and how that was done."""
+        options = self.options
+        heard, told = spoken.transcripts(
+            captions, options.voices, options.seed, options.beam, self.recognizer, progress
+        )
+        return heard, told | {"recognizer": self.model_entry("recognizer"), **self.search}
 
     # --- what these share ----------------------------------------------------------------------------------------
 

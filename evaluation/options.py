@@ -104,7 +104,8 @@ def parser() -> Parser:
     add("--samples", type=int, help="captions to generate for or clips to hear (default: every one once)")
     add("--seed", type=int, default=0, help="of the captions chosen, the noise and the candidates")
     add("--from", dest="source", choices=("caption", "transcript"), default="caption",
-        help="generate from the caption as written, or from what the recogniser hears when it is spoken")  # fmt: skip
+        help="generate from, or look for, the caption as written or what the recogniser hears when it is "
+        "spoken")  # fmt: skip
     add("--voices", choices=("training", "unheard"),
         help="of --from transcript: those of the recogniser's training (default), or eight others")  # fmt: skip
     add("--batch", type=int, default=32, help="pictures at once; changes time and memory only")

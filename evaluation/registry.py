@@ -29,6 +29,7 @@ NEEDS = {
     "images": "generated images of the split's captions; a folder of images made elsewhere will do",
     "captions": "to know which caption an image belongs to",
     "generator": "to generate images of other texts or seeds",
+    "texts": "captions of the split, which may be spoken (--from transcript) without anything being generated",
     "feature_network": "features of images",
     "part_classifier": "the colours of painted birds' parts",
     "encoder": "a DAMSM that compares images with captions",

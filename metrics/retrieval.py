@@ -38,6 +38,18 @@ def retrieval(
     return Retrieval(*({k: float((ranks < k).mean()) for k in ks} for ranks in (of_captions, of_pictures)))
 
 
+def chance(picture_of: np.ndarray, ks: tuple[int, ...] = (1, 5, 10)) -> Retrieval:
+    """What `retrieval` expects of ranks drawn at random, without ties: the picture (M,) of each caption -> recall at K.
+
+    A caption meets its picture among K of N with K / N; a picture misses its c captions among K of M with the product
+    of (M - c - j) / (M - j) over j < K.
+    """
+    counts, M = np.bincount(picture_of), len(picture_of)
+    N = len(counts)
+    missed = {k: np.prod([(M - counts - j).clip(0) / (M - j) for j in range(min(k, M))], axis=0) for k in ks}
+    return Retrieval({k: min(1.0, k / N) for k in ks}, {k: float((1 - missed[k]).mean()) for k in ks})
+
+
 def _ranks(
     queries: np.ndarray, answers: np.ndarray, of_query: np.ndarray, of_answer: np.ndarray, block: int
 ) -> np.ndarray:

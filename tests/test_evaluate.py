@@ -311,6 +311,33 @@ def test_retrieval_ranks_real_pictures_and_all_of_their_captions(measure):
     assert captions == 10 * pictures and found["chance"] == 1 / pictures
     rows = [row["value"] for row in found["rows"]]
     assert len(rows) == 6 and rows[:3] == sorted(rows[:3]) and rows[3:] == sorted(rows[3:])
+    assert found["parts"]["chance, to the picture"]["recall@5"] == 5 / pictures
+    first = found["parts"]["chance, from the picture"]["recall@1"]
+    assert first == pytest.approx(1 / pictures)  # ten of ten times as many
+
+
+def test_retrieval_by_what_is_heard_stands_beside_the_same_captions_as_written(measure, monkeypatch):
+    from evaluation import spoken
+
+    asked = []
+
+    def heard(captions, kind, *_):
+        asked.append((list(captions), kind))
+        return [captions[0]] * len(captions), {"voices": kind}
+
+    monkeypatch.setattr(spoken, "transcripts", heard)
+    found = measure("retrieval", "--from", "transcript", "--voices", "unheard")
+    names = [row["name"] for row in found["rows"]]
+    assert names[0] == "transcript finds its picture, recall@1" and names[3].startswith(
+        "picture finds its transcript"
+    )
+    assert names[6:] == [f"as written: {name.replace('transcript', 'caption')}" for name in names[:6]]
+    assert len(asked) == 1 and len(asked[0][0]) == found["protocol"]["pictures"] and asked[0][1] == "unheard"
+    values = [row["value"] for row in found["rows"]]
+    assert values[3:5] == [0, 0] and values[9:11] != [0, 0]  # one text for all tells no picture from another
+    monkeypatch.setattr(spoken, "transcripts", lambda captions, *_: (captions, {}))
+    values = [row["value"] for row in measure("retrieval", "--from", "transcript")["rows"]]
+    assert values[:6] == values[6:]
 
 
 # what metrics share, and what they do not
@@ -552,6 +579,8 @@ def test_results_have_a_name_of_their_own(tmp_path, models, tiny_world):
         ["--root", tmp_path], ["--pictures", tmp_path], ["--pictures", tmp_path, "--size", "32"],
         ["--metric", "r_precision"], ["--metric", "r_precision", "--encoder", tiny_world / "damsm"],
         ["--metric", "retrieval"], ["--metric", "retrieval", "--encoder", tiny_world / "damsm"],
+        ["--metric", "retrieval", "--from", "transcript"],
+        ["--metric", "retrieval", "--from", "transcript", "--recognizer", models / "recognizer"],
         ["--metric", "wer"], ["--metric", "wer", "--recognizer", models / "recognizer"],
         ["--metric", "wer", "--speech", tmp_path / "a/birds"], ["--metric", "wer", "--beam", "2"],
     ]  # fmt: skip

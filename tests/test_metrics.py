@@ -15,7 +15,7 @@ from metrics.kid import kernel_distance, squared_mmd
 from metrics.linear_classifier import fit
 from metrics.part_colours import part_colour_accuracy
 from metrics.r_precision import r_precision
-from metrics.retrieval import retrieval
+from metrics.retrieval import chance, retrieval
 from metrics.variety import mean_pairwise_distance
 from metrics.wer import word_error_rate
 
@@ -297,6 +297,21 @@ def test_retrieval_counts_any_own_caption_and_ties_against_the_query():
     assert retrieval(images, captions, picture_of, ks=(1, 2, 3), block=1) == found
     with pytest.raises(ValueError, match="a caption for each of 3 pictures expected"):
         retrieval(images, captions[:4], picture_of[:4])
+
+
+def test_chance_of_retrieval_is_what_random_features_reach():
+    picture_of = np.repeat(np.arange(8), [1, 3, 2, 4, 1, 2, 2, 5])
+    expected = chance(picture_of, ks=(1, 5))
+    rng = np.random.default_rng(0)
+    drawn = [
+        retrieval(rng.standard_normal((8, 4)), rng.standard_normal((20, 4)), picture_of, ks=(1, 5))
+        for _ in range(600)
+    ]
+    for way in ("text_to_picture", "picture_to_text"):
+        for k in (1, 5):
+            mean = np.mean([getattr(found, way)[k] for found in drawn])
+            assert mean == pytest.approx(getattr(expected, way)[k], abs=0.03)
+    assert chance(np.arange(3), ks=(5,)) == ({5: 1}, {5: 1})
 
 
 # linear classifier
