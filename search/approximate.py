@@ -8,6 +8,7 @@ import glob
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from core.errors import UserError
@@ -47,10 +48,11 @@ class ApproximateSearch:
     def search(self, queries: np.ndarray, count: int) -> Found:
         count = min(count, len(self.vectors))
         queries = np.ascontiguousarray(queries, np.float32)
-        keys = np.asarray(self.graph.search(queries, count).keys).reshape(len(queries), -1)
+        matches = self.graph.search(queries, count, threads=torch.get_num_threads())
+        of_each = [matches] if len(queries) == 1 else matches  # usearch takes the row of one query for itself
         found = [
-            best_of(self.vectors, np.sort(rows.astype(np.int64)), query, count)
-            for rows, query in zip(keys, queries, strict=True)
+            best_of(self.vectors, np.sort(np.asarray(one.keys).astype(np.int64)), query, count)
+            for one, query in zip(of_each, queries, strict=True)
         ]
         return Found(np.stack([f.rows for f in found]), np.stack([f.scores for f in found]))
 
@@ -67,7 +69,8 @@ def _build(vectors: np.ndarray, path: Path, label: str) -> None:
     with tqdm(total=len(vectors), desc=label, mininterval=0.5, leave=False, disable=None) as bar:
         for start in range(0, len(vectors), AT_ONCE):
             block = np.ascontiguousarray(vectors[start : start + AT_ONCE])
-            graph.add(np.arange(start, start + len(block), dtype=np.uint64), block)
+            keys = np.arange(start, start + len(block), dtype=np.uint64)
+            graph.add(keys, block, threads=torch.get_num_threads())
             bar.update(len(block))
     of = path.name.rpartition("-")[0]
     write_atomically(path, lambda beside: graph.save(str(beside)))

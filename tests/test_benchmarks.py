@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import attngan_iteration, backbones, common, damsm, generation, loader
+from benchmarks import attngan_iteration, backbones, common, damsm, generation, loader, search
 from data.captioned_images import load_images
 
 
@@ -34,6 +35,19 @@ def test_packed_pictures_are_those_of_their_files(tiny_world: Path, tmp_path: Pa
 def test_packed_pictures_are_those_of_real_photographs(real_birds: Path, tmp_path: Path):
     birds = load_images(real_birds, "train", 64, tmp_path)
     loader.check(birds, loader.sources(real_birds, birds), count=8)
+
+
+def test_forms_of_exact_search_find_the_same_and_the_limit_lies_between_the_sizes():
+    seeds, queries = search.clustered(10, 5, 16, seed=0)
+    vectors = search.enlarged(seeds, 400, seed=1)
+    assert abs((vectors**2).sum(1) - 1).max() < 1e-5
+    half = torch.from_numpy(vectors).half()
+    for query in queries[:5]:
+        best = search.textbook(vectors, query)
+        assert len({*best.tolist(), *search.halves(half, torch.from_numpy(query), block=64).tolist()}) <= 11
+    search.exact(vectors, queries, [100, 400], rounds=1)  # which asserts that ours finds the same
+    rows = [{"rows": n, "form": "ours", "milliseconds": ms} for n, ms in ((100, 10), (200, 40), (400, 60))]
+    assert search.within_limit(rows) == 300 and search.within_limit(rows[:2]) == 250
 
 
 def test_forms_take_turns():

@@ -21,9 +21,9 @@ def tracked() -> list[Path]:
     return [path for name in out.decode().split("\0") if name and (path := ROOT / name).is_file()]
 
 
-def commands() -> list[str]:
-    """Every line of the README's code blocks and every `inline` one that starts like a command."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def commands(page: str = "README.md") -> list[str]:
+    """Every line of a page's code blocks and every `inline` one that starts like a command."""
+    text = (ROOT / page).read_text(encoding="utf-8")
     lines = [line for block in re.findall(r"```\w*\n(.*?)```", text, re.S) for line in block.splitlines()]
     lines += [code for code in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))]
     lines = [line.split("  #")[0].strip().removeprefix("$ ") for line in lines]
@@ -52,14 +52,16 @@ def test_every_command_of_the_readme_exists():
     assert not wrong
 
 
-def test_generate_understands_the_readmes_flags():
-    from app import terminal as generate
+@pytest.mark.parametrize("page", ["README.md", "docs/search.md"])
+def test_generate_and_search_understand_the_flags_of_a_page(page: str):
+    from app import finding, terminal
 
-    lines = [line for line in commands() if line.startswith("python generate.py ")]
-    for line in lines:
-        flags = set(re.findall(r"(?<!\S)--[a-z-]+", line))
-        known = {option for action in generate.parser()._actions for option in action.option_strings}
-        assert flags <= known, line
+    for script, parser in (("generate.py", terminal.parser()), ("search.py", finding.parser())):
+        known = {option for action in parser._actions for option in action.option_strings}
+        for line in commands(page):
+            if line.startswith(f"python {script} "):
+                assert set(re.findall(r"(?<!\S)--[a-z-]+", line)) <= known, line
+    assert any(line.startswith("python ") for line in commands(page))
 
 
 def test_every_experiment_of_readme_and_recipes_exists():
