@@ -151,6 +151,30 @@ def test_part_colours_from_transcripts_name_the_voices_and_the_errors(measure):
     assert protocol["word error rate of the transcripts"] > 0.5  # an untrained recogniser
 
 
+def test_another_recogniser_may_hear(measure, monkeypatch):
+    """What is spoken goes to whatever recogniser is named, and the protocol says which and how it searches."""
+    from asr.recognizers import registry
+
+    class Other:
+        checksum = "d" * 64
+        beams: list[int] = []
+
+        def transcribe_batch(self, clips, beam):
+            self.beams.append(beam)
+            return ["a red bird"] * len(clips)
+
+    opened = []
+    monkeypatch.setattr(registry, "open_recognizer", lambda *asked: opened.append(asked) or Other())
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: True)
+    named = ("--recognizer", "whisper:tiny.en", "--samples", "3")
+    painted = measure("part_colours", "--from", "transcript", *named)["protocol"]
+    heard = measure("wer", *named)["protocol"]
+    for protocol in (painted, heard):
+        assert protocol["recognizer"] == {"name": "whisper-tiny.en", "sha256": "d" * 64}
+        assert (protocol["beam"], protocol["language model"]) == (5, "its own")
+    assert set(Other.beams) == {5} and str(opened[0][0]) == "whisper:tiny.en"
+
+
 def test_the_rendered_row_is_what_the_classifier_reads_from_the_pictures(
     tiny_world, models, measure, monkeypatch
 ):

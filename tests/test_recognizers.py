@@ -197,7 +197,9 @@ def test_a_text_that_repeats_itself_is_decoded_again(whisper):
     assert [options.get("no_repeat_ngram_size") for _, options in whisper.calls] == [None, 3]
 
 
-@pytest.mark.parametrize("no_speech, likely, text", [(0.9, -1.2, ""), (0.9, -0.3, "you"), (0.1, -1.2, "you")])
+@pytest.mark.parametrize(
+    "no_speech, likely, text", [(0.88, -0.98, ""), (0.9, -0.3, "you"), (0.1, -1.2, "you")]
+)
 def test_what_whisper_itself_takes_for_no_speech_is_left_out(whisper, no_speech, likely, text):
     recognizer = fake_whisper(whisper)
     whisper.answers = [[segment(word(" You", 0, 1), no_speech=no_speech, likely=likely)]]
