@@ -20,7 +20,7 @@ import torchvision  # noqa: F401  what takes seconds is loaded once
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = "not there_and_back and not backbone_takes and not published_size"  # and no reader of factors
-ROOMS = ("t2i", "asr", "vision", "metrics", "evaluation")
+ROOMS = ("t2i", "asr", "vision", "metrics", "evaluation", "search")
 
 
 class Mutation(NamedTuple):
@@ -106,6 +106,17 @@ MUTATIONS = [
     Mutation("R-precision: a candidate too few", r"candidates - 1, replace", "candidates - 2, replace", "recorded metrics"),
     Mutation("Inception Score: logarithm to base 2", r"np\.log\(p\[seen\]", "np.log2(p[seen]", "metrics recorded"),
     Mutation("KID: kernel squared", r"a\.shape\[1\] \+ 1\) \*\* 3", "a.shape[1] + 1) ** 2", "metrics recorded"),
+    Mutation("chance of retrieval: captions are drawn with replacement", r"\(M - counts - j\)", "(M - counts)", "metrics"),
+    # search
+    Mutation("search: rows are not of unit length", r"F\.normalize\(features\.float\(\), dim=1, eps=1e-12\)", "features.float()", "search", "search"),
+    Mutation("search: of equal scores the last row comes first", r"np\.argsort\(-scores, kind=\"stable\"\)", 'np.argsort(scores, kind="stable")[::-1]', "search", "search"),
+    Mutation("search: no slack for rounding", r"least - slack", "least + slack", "search", "search"),
+    Mutation("search: another encoder's index is kept", r"index\.about\[\"encoder\"\]\[\"sha256\"\] != checksum", "False", "search", "search/build"),
+    Mutation("search: a changed picture keeps its row", r"entry\.file\.bytes, entry\.file\.changed, ", "", "search", "search"),
+    Mutation("search: a file that was overwritten is believed", r" or int\(told\[\"probe\"\], 16\) != probe\(path, start=start\)", "", "search", "search"),
+    Mutation("search: the next picture's captions", r"\[i, i \+ 1\]", "[i + 1, i + 2]", "search", "search"),
+    Mutation("search: rows of zeros are sound", r"np\.abs\(lengths - 1\) > TOLERANCE", "lengths - 1 > TOLERANCE", "search", "search"),
+    Mutation("search: damaged pictures stay", r"~np\.isnan\(_gathered\(found, keys, lambda rows: rows\.vectors\[:, 0\]\)\)", "np.full(len(keys), True)", "search", "search"),
 ]  # fmt: skip
 
 
