@@ -25,7 +25,7 @@ from data.pictures import dimensions, read_square
 from data.sampling import to_unit
 from search.journal import Journal, Rows
 from search.sources import Source, caption_key, content_mark, entry_key, list_entries, tree_mark
-from search.storage import Column, Index, Picture, read_index, whole, write_index
+from search.storage import Column, Index, Picture, is_index, read_index, whole, write_index
 from t2i.encoders.base import ConditionEncoder
 
 VERSION = 1  # raised when the same encoder and picture would give another row
@@ -38,10 +38,16 @@ log = logging.getLogger(__name__)
 
 def index_path(source: Source, encoder: str, given: Path | None = None) -> Path:
     """Where the index of a set and an encoder of this name lies: the file given, or in the folder given or the set's
-    cache."""
-    if given is not None and not given.is_dir():
-        return given
-    return (given or source.cache / "search") / f"{source.split}-{encoder}.index"
+    cache. Raises UserError where another file is in the way."""
+    name = f"{source.root.resolve().name}-{source.split}-{encoder}.index"
+    try:
+        if given is None or given.is_dir():
+            return (given or source.cache / "search") / name
+        if given.exists() and not is_index(given):
+            raise UserError(f"{given} is there and is no index; name another file or folder, or remove it")
+    except OSError as error:  # a name that the system refuses
+        raise UserError(f"no index at {str(given)[:100]}: {error.strerror}; name another file") from error
+    return given
 
 
 def find_index(source: Source, path: Path, checksum: str) -> Index | None:

@@ -36,6 +36,7 @@ ARRAYS = {  # the widest first, for alignment
     "picture_of": "I32",
     "text": "U8",
 }
+BEGINNING = b'{"__metadata__": {"format": "saybird-index-'  # of a header
 LONGEST_HEADER = 2**26  # bytes
 
 
@@ -125,6 +126,16 @@ def write_index(path: Path, about: dict[str, Any], columns: dict[str, Column]) -
             file.write(header(probe(beside, start=8 + len(blank))))  # of the same length
 
     write_atomically(path, write)
+
+
+def is_index(path: Path) -> bool:
+    """Whether a file begins as an index of any version does, whole or not, or is empty: one that may be replaced."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8 + len(BEGINNING))
+    except OSError:
+        return False
+    return not start or start[8:] == BEGINNING
 
 
 def read_index(path: Path) -> Index | None:

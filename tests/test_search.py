@@ -190,9 +190,9 @@ def test_another_encoder_has_another_index(birds: Path, damsm: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "header", "nothing", "other"])
-def test_an_index_that_is_not_whole_is_made_again(damage: str, birds: Path, damsm: Path, tmp_path: Path):
-    path = tmp_path / "a.index"
-    whole = Finder.open(birds, encoder=damsm, index=path).find("a red bird")
+def test_an_index_that_is_not_whole_is_made_again(damage: str, birds: Path, damsm: Path):
+    first = Finder.open(birds, encoder=damsm)
+    path, whole = first.index.path, first.find("a red bird")
     content = path.read_bytes()
     middle = len(content) // 2
     path.write_bytes({
@@ -203,7 +203,20 @@ def test_an_index_that_is_not_whole_is_made_again(damage: str, birds: Path, dams
         "other": b"this is no index\n" * 50,
     }[damage])  # fmt: skip
     assert storage.read_index(path) is None
-    assert Finder.open(birds, encoder=damsm, index=path).find("a red bird") == whole
+    assert Finder.open(birds, encoder=damsm).find("a red bird") == whole
+
+
+def test_a_file_that_is_no_index_is_not_overwritten(birds: Path, damsm: Path, tmp_path: Path):
+    photograph = tmp_path / "bird.jpg"
+    photograph.write_bytes(b"\xff\xd8 a photograph")
+    with pytest.raises(UserError, match="bird.jpg is there and is no index"):
+        Finder.open(birds, encoder=damsm, index=photograph)
+    assert photograph.read_bytes() == b"\xff\xd8 a photograph"
+    cut = Finder.open(birds, encoder=damsm, index=tmp_path / "a.index").index.path
+    cut.write_bytes(cut.read_bytes()[:300])
+    assert Finder.open(birds, encoder=damsm, index=cut)
+    in_folder = Finder.open(birds, encoder=damsm, index=tmp_path).index.path
+    assert in_folder == tmp_path / "painted_birds-test-damsm.index"
 
 
 def test_a_killed_build_goes_on_where_it_was(birds, damsm, tmp_path, monkeypatch, encoded):

@@ -174,7 +174,8 @@ def test_named_sets_and_folders(where, tiny_world, capsys):
         (["--text", SENTENCE, "--out", "x.jpg"], "pictures are written as .png"),
         (["--text", SENTENCE, "--fnid", "captions"], 'did you mean "--find"?'),
         (["--text", SENTENCE, "--device", "gpu"], 'did you mean "cuda"?'),
-        (["--text", SENTENCE, "--data", "x" * 5000], "name"),
+        (["--text", SENTENCE, "--data", "x" * 5000], "name another folder"),
+        (["--text", SENTENCE, "--index", "x" * 5000], "name another file"),
     ],
 )
 def test_a_mistake_is_one_line(argv, told, where):
