@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import attngan_iteration, backbones, common, damsm, generation, loader, search
+from benchmarks import attngan_iteration, backbones, common, damsm, generation, listening, loader, search
 from data.captioned_images import load_images
 
 
@@ -75,3 +76,12 @@ def test_a_ratio_is_the_median_of_the_rounds(tmp_path: Path, monkeypatch: pytest
     assert [row["pictures_a_second"] for row in rows] == [333.3, 1000.0]
     written = json.loads((tmp_path / "name.json").read_text(encoding="utf-8"))
     assert written["results"] == rows and set(written["machine"]) == {"cores", "threads", "torch"}
+
+
+def test_a_long_recording_is_of_whole_clips_with_pauses():
+    clips = [np.full(16_000 * seconds, seconds, np.float32) for seconds in (1, 2, 3, 4)]
+    recording, count = listening.joined(clips, seconds=9.0)
+    assert count == 3 and 6 + 3 * 0.6 <= len(recording) / 16_000 <= 9.0
+    spoken = [value for value, before in zip(recording[1:], recording[:-1], strict=True) if value != before]
+    assert [recording[0], *spoken] == [1, 0, 2, 0, 3, 0]
+    assert listening.joined(clips, seconds=60.0)[1] == 4
