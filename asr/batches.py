@@ -12,10 +12,18 @@ class BatchPlan:
     """Batches of clips of similar length, of at most `seconds` of sound each, padding included.
 
     The batch of a step is a function of (lengths, seconds, seed, weights, step) alone. In every epoch the clips are
-    sorted by length, jittered by up to 10 % so that the company changes, cut into batches, and the batches shuffled.
+    sorted by length, jittered by up to 10 % so that the company changes, cut into batches, and the batches shuffled,
+    but for the first `sorted_epochs`, which go from short clips to long ones.
     """
 
-    def __init__(self, lengths: np.ndarray, seconds: float, seed: int, weights: np.ndarray | None = None):
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        seconds: float,
+        seed: int,
+        weights: np.ndarray | None = None,
+        sorted_epochs: int = 0,
+    ):
         """lengths (N,) in samples at 16 kHz; weights (N,): how often an epoch takes each clip, on average, 1 if None.
 
         Raises UserError where there is no clip, or one exceeds a batch.
@@ -29,6 +37,7 @@ class BatchPlan:
                 "raise batch_seconds or lower data.max_seconds"
             )
         self.weights = np.ones(len(lengths)) if weights is None else weights
+        self.sorted_epochs = sorted_epochs
         self.seconds = float((self.lengths * self.weights).sum()) / SAMPLE_RATE  # of an epoch, on average
         self._epoch = lru_cache(maxsize=2)(self._plan)
         self._first = [0]  # the first step of each epoch as far as known
@@ -53,4 +62,6 @@ class BatchPlan:
                 batches.append(order[start:i])
                 start, longest = i, int(self.lengths[clip])
         batches.append(order[start:])
+        if epoch < self.sorted_epochs:
+            return batches
         return [batches[i] for i in rng.permutation(len(batches))]

@@ -345,6 +345,23 @@ def test_tokenizer():
             Tokenizer.from_json(wrong)
 
 
+def test_the_first_epochs_may_go_from_short_to_long():
+    lengths = np.random.default_rng(0).integers(16_000, 8 * 16_000, 200)
+    plan = BatchPlan(lengths, 24.0, seed=1, sorted_epochs=1)
+    steps, seen = 0, 0
+    while seen < 200:
+        seen += len(plan.batch(steps))
+        steps += 1
+    longest = [int(lengths[plan.batch(step)].max()) for step in range(2 * steps)]
+    first, second = longest[:steps], longest[steps:]
+    assert (
+        all(b > 0.8 * a for a, b in itertools.pairwise(first))
+        and first[0] < 2 * 16_000 < 7 * 16_000 < first[-1]
+    )
+    assert any(b < 0.5 * a for a, b in itertools.pairwise(second))
+    assert sorted(np.concatenate([plan.batch(step) for step in range(steps)])) == list(range(200))
+
+
 def test_batches_are_a_function_of_the_step():
     lengths = np.random.default_rng(0).integers(16_000, 96_000, 300)
     plan = BatchPlan(lengths, 24.0, seed=1)

@@ -54,6 +54,8 @@ class TrainAsr:
     # the tokens: 0 for characters, else at most so many characters and pieces of words, learned from the transcripts
     pieces: int = bounded(0, 0, 8192)
     batch_seconds: float = bounded(96.0, 0.1, 1e5)  # sound in a batch, padding included
+    # first epochs that go from short clips to long ones, whose alignment is harder to find (Amodei et al. 2016)
+    sorted_epochs: int = bounded(0, 0, 1000)
     lr: float = bounded(2e-3, 0.0, 10.0, above=True)  # AdamW, linear warm-up, then a half cosine
     warmup: int = bounded(200, 1, 10**9)  # steps
     weight_decay: float = bounded(1e-2, 0.0, 10.0)
@@ -84,7 +86,11 @@ def train(config: TrainAsr) -> None:
     model.to(device)
     usable = usable_clips(train_set, tokenizer, model.encoder.subsampling)
     plan = BatchPlan(
-        train_set.lengths[usable], config.batch_seconds, config.run.seed, train_set.weights[usable]
+        train_set.lengths[usable],
+        config.batch_seconds,
+        config.run.seed,
+        train_set.weights[usable],
+        config.sorted_epochs,
     )
     average = averaged(model, config.ema)
     optimizer = torch.optim.AdamW(
