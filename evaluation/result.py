@@ -43,7 +43,8 @@ def bounds(interval: "Interval") -> dict[str, Any]:
 
 
 def percent(value: float) -> str:
-    return f"{_not_minus_zero(f'{100 * value:.1f}')} %"
+    digits = 2 if 0 < value < 0.0005 else 1  # chance is often below a tenth of a per cent
+    return f"{_not_minus_zero(f'{100 * value:.{digits}f}')} %"
 
 
 def fixed(digits: int) -> Callable[[float], str]:

@@ -467,7 +467,8 @@ def test_digits_are_enough_to_compare():
 
     assert scientific(0.0000123456) == "1.2346e-05" and scientific(-0.0) == "0.0000e+00"
     assert fixed(3)(0.21549) == "0.215" and fixed(3)(-0.00001) == "0.000"
-    assert percent(1.0) == "100.0 %" and percent(-1e-9) == "0.0 %"
+    assert percent(1.0) == "100.0 %" and percent(-1e-9) == "0.0 %" and percent(0) == "0.0 %"
+    assert percent(1 / 2933) == "0.03 %" and percent(0.0005) == "0.1 %"
 
 
 def test_r_precision_says_how_sure_its_mean_is_and_which_captions_were_seen(measure, monkeypatch):

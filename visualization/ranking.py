@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from visualization.canvas import GAP, INK, LINE, MARGIN, QUIET, paste, sheet, to_image
-from visualization.text import font, shorten, wrap
+from visualization.text import balance, font, shorten, wrap
 
 SIDE, COLUMNS = 216, 5
 APART = 24  # rows, px
@@ -32,16 +32,17 @@ def ranking(found: Sequence[Ranked], title: str, note: str, query: np.ndarray | 
     captions = [wrap(one.caption, CAPTION, SIDE, LINES) for one in found]
     texts = [max(map(len, captions[row * columns : (row + 1) * columns])) * 20 + 24 for row in range(rows)]
     aside = 0 if query is None else 128 + MARGIN // 2
-    head = wrap(title, 26, width - 2 * MARGIN - aside, 3)
-    above = max(len(head) * 36 + 40, 128 + MARGIN if aside else 0)
+    head = balance(title, 26, width - 2 * MARGIN - aside, 3)
+    notes = wrap(note, 15, width - 2 * MARGIN - aside, 2)
+    above = max(36 * len(head) + 20 * len(notes) + 20, 128 + MARGIN if aside else 0)
     height = MARGIN + above + sum(SIDE + 34 + text + APART for text in texts)
     page, pen = sheet(width, height)
     if query is not None:
         paste(page, to_image(query), MARGIN, MARGIN - 8, 128)
     for i, line in enumerate(head):
         pen.text((MARGIN + aside, MARGIN - 8 + 36 * i), line, INK, font(26))
-    note = shorten(note, 15, width - 2 * MARGIN - aside)
-    pen.text((MARGIN + aside, MARGIN - 8 + 36 * len(head)), note, QUIET, font(15))
+    for i, line in enumerate(notes):
+        pen.text((MARGIN + aside, MARGIN - 8 + 36 * len(head) + 20 * i), line, QUIET, font(15))
     y = MARGIN + above
     for row in range(rows):
         for column, one in enumerate(found[row * columns : (row + 1) * columns]):
