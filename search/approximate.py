@@ -6,6 +6,7 @@ exact search does it. usearch comes with the extra `search-large`.
 
 import glob
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,22 +28,20 @@ class ApproximateSearch:
     def __init__(
         self, vectors: np.ndarray, path: Path, breadth: int = BREADTH, label: str = "linking"
     ) -> None:
-        """path: of the graph, which is made of these rows where there is none.
+        """path: of the graph, which is made of these rows where there is none of as many, or a damaged one.
 
         Raises UserError where usearch is not installed or the graph cannot be written.
         """
-        usearch = _usearch()
         self.vectors, self.path = vectors, path
-        if not path.exists():
+        graph = _open(vectors, path)
+        if graph is None:
             with locked(path):
-                if not path.exists():
+                graph = _open(vectors, path)  # another process may have made it meanwhile
+                if graph is None:
                     _build(vectors, path, label)
-        try:
-            self.graph = usearch.Index.restore(path, view=True)
-        except Exception as error:  # usearch raises RuntimeError and others
-            raise UserError(f"{path} is damaged ({error}); remove it, and it is made again") from error
-        if self.graph is None or len(self.graph) != len(vectors) or self.graph.ndim != vectors.shape[1]:
-            raise UserError(f"{path} is of another index; remove it, and it is made again")
+                    graph = _open(vectors, path)
+        assert graph is not None, path
+        self.graph = graph
         self.graph.expansion_search = breadth
 
     def search(self, queries: np.ndarray, count: int) -> Found:
@@ -62,6 +61,18 @@ def graph_path(index: Path, of: str, mark: str) -> Path:
     return index.with_name(f"{index.name}.{of}-{mark[:16]}.usearch")
 
 
+def _open(vectors: np.ndarray, path: Path) -> Any:
+    """The graph at `path`, memory-mapped; None where there is none of these rows, or a damaged one."""
+    index = _usearch().Index
+    if not path.exists():
+        return None
+    try:
+        graph = index.restore(path, view=True)
+    except Exception:  # RuntimeError and others, by what is damaged
+        return None
+    return graph if graph is not None and (len(graph), graph.ndim) == vectors.shape else None
+
+
 def _build(vectors: np.ndarray, path: Path, label: str) -> None:
     graph = _usearch().Index(
         ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=NEIGHBOURS, expansion_add=BREADTH_OF_BUILDING
@@ -79,7 +90,7 @@ def _build(vectors: np.ndarray, path: Path, label: str) -> None:
             left.unlink(missing_ok=True)
 
 
-def _usearch():
+def _usearch() -> Any:
     try:
         import usearch.index
 

@@ -22,6 +22,7 @@ from search.storage import Index, Picture
 from t2i.encoders.base import ConditionEncoder
 from t2i.encoders.registry import load_encoder
 
+PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # of PIL's, which a file holds as they are
 PICTURES, CAPTIONS = "pictures", "captions"  # what can be found
 
 
@@ -189,7 +190,7 @@ def read_query(query: Path | Image.Image, size: int) -> np.ndarray:
     file: Any = query
     if isinstance(query, Image.Image):
         file = BytesIO()
-        query.save(file, format="PNG")
+        (query if query.mode in PNG_MODES else query.convert("RGB")).save(file, format="PNG")
     try:
         return read_square(file, None, size)
     except DamagedItem as error:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from core.errors import UserError
 from core.files import write_atomically
 from data.packed import probe
 
@@ -36,6 +37,14 @@ ARRAYS = {  # the widest first, for alignment
     "picture_of": "I32",
     "text": "U8",
 }
+ABOUT = {
+    "version",
+    "encoder",
+    "set",
+    "split",
+    "mark",
+    "left_out",
+}  # what the header says, see search/build.py
 BEGINNING = b'{"__metadata__": {"format": "saybird-index-'  # of a header
 LONGEST_HEADER = 2**26  # bytes
 
@@ -69,11 +78,17 @@ class Index:
         return len(self.pictures)
 
     def picture(self, i: int) -> Picture:
+        """Raises UserError where the file was damaged between the blocks that reading it looks at."""
         start, end = self.arrays["lines"][i : i + 2]
-        line = json.loads(self.arrays["text"][start:end].tobytes())
         width, height = map(int, self.arrays["sizes"][i])
-        box = tuple(line["box"]) if line["box"] else None
-        return Picture(line["name"], line["source"], width, height, box, line["captions"])
+        try:
+            line = json.loads(self.arrays["text"][start:end].tobytes())
+            box = tuple(line["box"]) if line["box"] else None
+            return Picture(line["name"], line["source"], width, height, box, line["captions"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{self.path} is damaged; remove it, and the next search makes it again"
+            ) from error
 
     def captions_of(self, i: int) -> slice:
         """The rows of `captions` that are the i-th picture's."""
@@ -181,9 +196,12 @@ def _mapped(path: Path, start: int, entry: dict[str, Any]) -> np.ndarray:
 
 
 def _fits(index: Index) -> bool:
-    """Whether the arrays belong together."""
+    """Whether the header says all that it should, and the arrays belong together."""
     return (
-        index.pictures.ndim == index.captions.ndim == 2
+        index.about.keys() >= ABOUT
+        and isinstance(index.about["encoder"], dict)
+        and {"name", "sha256"} <= index.about["encoder"].keys()
+        and index.pictures.ndim == index.captions.ndim == 2
         and index.pictures.shape[1] == index.captions.shape[1] > 0
         and index.picture_of.shape == index.arrays["caption_keys"].shape == (len(index.captions),)
         and index.arrays["picture_keys"].shape == (len(index),)

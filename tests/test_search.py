@@ -19,7 +19,7 @@ from metrics.retrieval import retrieval
 from search import build, storage
 from search.approximate import ApproximateSearch
 from search.exact import ExactSearch, best_of
-from search.finder import CAPTIONS, Finder
+from search.finder import CAPTIONS, Finder, read_query
 from search.journal import Journal
 from search.sources import open_source
 from t2i.encoders.damsm import Damsm
@@ -108,8 +108,13 @@ def test_approximate_search_agrees_with_exact_search(tmp_path: Path):
     assert graph.search(queries[:1], 1).rows.shape == (1, 1)
     again = ApproximateSearch(vectors, tmp_path / "x.index.pictures-1.usearch")  # from its file
     assert (again.search(queries, 5).rows == found.rows).all()
-    with pytest.raises(UserError, match="another index"):
-        ApproximateSearch(vectors[:10], tmp_path / "x.index.pictures-1.usearch")
+    path = tmp_path / "x.index.pictures-1.usearch"
+    for content in (path.read_bytes()[:-1000], b"no graph" * 99):  # damaged, it is made again
+        path.write_bytes(content)
+        assert (ApproximateSearch(vectors, path).search(queries, 5).rows == found.rows).mean() > 0.95
+    assert (
+        ApproximateSearch(vectors[:100], path).search(queries, 5).rows.max() < 100
+    )  # as one of other rows is
 
 
 def test_without_usearch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -204,6 +209,36 @@ def test_an_index_that_is_not_whole_is_made_again(damage: str, birds: Path, dams
     }[damage])  # fmt: skip
     assert storage.read_index(path) is None
     assert Finder.open(birds, encoder=damsm).find("a red bird") == whole
+
+
+def test_a_damaged_index_never_ends_in_a_traceback(birds: Path, damsm: Path, tmp_path: Path):
+    """Every byte may be wrong: the file is refused, or says what it can, or is named in one line."""
+    path = Finder.open(birds, encoder=damsm, index=tmp_path / "a.index").index.path
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    length, refused = int.from_bytes(content[:8], "little"), 0
+    for i in [*rng.integers(8 + length, size=150), *rng.integers(len(content), size=50)]:
+        changed = bytearray(content)
+        changed[i] = rng.integers(256)
+        path.write_bytes(changed)
+        index = storage.read_index(path)
+        refused += index is None
+        if index is not None:
+            assert {"mark", "left_out"} <= index.about.keys() and index.about["encoder"]["sha256"]
+    assert refused > 100
+    index = Finder.open(birds, encoder=damsm, index=path).index
+    index.arrays["text"] = np.zeros_like(index.arrays["text"])  # between the blocks that are looked at
+    with pytest.raises(UserError, match="a.index is damaged; remove it"):
+        index.picture(0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "CMYK", "RGBA", "I;16", "1", "LA"])
+def test_a_picture_of_any_mode_may_be_asked_for(mode: str):
+    red = Image.new("RGB", (90, 70), (200, 30, 30))
+    picture = Image.new("I;16", (90, 70), 200 * 256) if mode == "I;16" else red.convert(mode)
+    square = read_query(picture, 32)
+    assert square.shape == (3, 32, 32)
+    expected = {"L": 81, "LA": 81, "1": square[0].mean()}.get(mode, 200)
+    assert square[0].mean() == pytest.approx(expected, abs=3)
 
 
 def test_a_file_that_is_no_index_is_not_overwritten(birds: Path, damsm: Path, tmp_path: Path):
