@@ -131,13 +131,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         from core.runtime import prepare_process
 
         prepare_process()
+        from search.approximate import load_usearch
         from search.finder import Finder, load_reader, read_query
         from search.sources import open_source
 
+        if args.approximate:
+            load_usearch()  # whether it is there is known before minutes are spent on an index
         source = open_source(locate(args), args.split)
         reader = load_reader(source, args.encoder, args.device)
         if args.image is not None:
-            read_query(args.image, 8)  # whether it is a picture is known before minutes are spent on an index
+            read_query(args.image, 8)  # and whether it is a picture
     said = recognise(job) if args.speech is not None else args.text
     text = None if said is None else understand(job, reader, said)
     with job.clock.step("index"):

@@ -63,7 +63,7 @@ def graph_path(index: Path, of: str, mark: str) -> Path:
 
 def _open(vectors: np.ndarray, path: Path) -> Any:
     """The graph at `path`, memory-mapped; None where there is none of these rows, or a damaged one."""
-    index = _usearch().Index
+    index = load_usearch().Index
     if not path.exists():
         return None
     try:
@@ -74,7 +74,7 @@ def _open(vectors: np.ndarray, path: Path) -> Any:
 
 
 def _build(vectors: np.ndarray, path: Path, label: str) -> None:
-    graph = _usearch().Index(
+    graph = load_usearch().Index(
         ndim=vectors.shape[1], metric="ip", dtype="f16", connectivity=NEIGHBOURS, expansion_add=BREADTH_OF_BUILDING
     )  # fmt: skip
     with tqdm(total=len(vectors), desc=label, mininterval=0.5, leave=False, disable=None) as bar:
@@ -90,13 +90,14 @@ def _build(vectors: np.ndarray, path: Path, label: str) -> None:
             left.unlink(missing_ok=True)
 
 
-def _usearch() -> Any:
+def load_usearch() -> Any:
+    """usearch's module of indexes. Raises UserError where it is not installed."""
     try:
         import usearch.index
 
         return usearch.index
     except ImportError as error:
         raise UserError(
-            "approximate search needs usearch, which is not installed: pip install 'saybird[search-large]'; or search "
-            "exactly, which takes under a second for a million pictures"
+            'approximate search needs usearch, which is not installed: pip install "saybird[search-large]"; or search '
+            "exactly, without --approximate"
         ) from error

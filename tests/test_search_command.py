@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -180,6 +181,12 @@ def test_named_sets_and_folders(where, tiny_world, capsys):
 )
 def test_a_mistake_is_one_line(argv, told, where):
     assert told in refuse(*argv, *where)
+
+
+def test_what_is_not_installed_is_told_before_an_index_is_made(where, monkeypatch):
+    monkeypatch.setitem(sys.modules, "usearch.index", None)
+    monkeypatch.setattr(finding, "locate", lambda *_: pytest.fail("looked for the set first"))
+    assert "search-large" in refuse("--text", SENTENCE, "--approximate", *where)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40)])
