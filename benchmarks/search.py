@@ -28,7 +28,7 @@ from search.storage import read_index
 
 WIDTH = 256  # of the released DAMSM of photographs
 SIZES = (1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-BREADTHS = (32, 64, 128, 256)
+BREADTHS = (64, 128, 256, 512)
 LIMIT = 50.0  # milliseconds
 BEST, QUERIES, BLOCK = 10, 200, 50_000
 

@@ -18,7 +18,7 @@ from data.packed import locked
 from search.exact import Found, best_of
 
 NEIGHBOURS, BREADTH_OF_BUILDING = 16, 128
-BREADTH = 128  # rows that are kept in mind while one query is looked for; more find more and take longer
+BREADTH = 256  # rows that are kept in mind while one query is looked for; more find more and take longer
 AT_ONCE = 10_000  # rows that are added between two steps of the bar
 
 
@@ -47,7 +47,10 @@ class ApproximateSearch:
     def search(self, queries: np.ndarray, count: int) -> Found:
         count = min(count, len(self.vectors))
         queries = np.ascontiguousarray(queries, np.float32)
-        matches = self.graph.search(queries, count, threads=torch.get_num_threads())
+        # more than asked for: in float16 the order of the last ones may differ
+        matches = self.graph.search(
+            queries, min(4 * count, len(self.vectors)), threads=torch.get_num_threads()
+        )
         of_each = [matches] if len(queries) == 1 else matches  # usearch takes the row of one query for itself
         found = [
             best_of(self.vectors, np.sort(np.asarray(one.keys).astype(np.int64)), query, count)
