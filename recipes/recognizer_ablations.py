@@ -16,8 +16,18 @@ from core.files import read_json
 from recipes.common import call, chosen
 
 # the sets of configs/data/read_speech.yaml, by their place in data.also; LibriSpeech/train-clean-100 is the first, data
-CLEAN_5, COMMON_VOICE, LEARNERS, LJSPEECH, CAPTIONS, FLITE, FESTIVAL, ESPEAK = 0, 1, 2, 3, 5, 6, 7, 8
-SYNTHETIC = (CAPTIONS, FLITE, FESTIVAL, ESPEAK)
+CLEAN_5, COMMON_VOICE, LEARNERS, LJSPEECH, CAPTIONS, FLITE, FESTIVAL, ESPEAK, KOKORO = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    6,
+    7,
+    8,
+    9,
+)
+SYNTHETIC = (CAPTIONS, FLITE, FESTIVAL, ESPEAK, KOKORO)
 SMALL = ["model.width=96", "model.encoder_layers=8", "model.feed_forward=384", "model.decoder_layers=1"]
 
 

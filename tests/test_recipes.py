@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from recipes import curve, families
+from recipes import curve, families, recognizer_ablations
 from recipes.common import chosen
 from visualization.curves import loglog_curve
 
@@ -49,3 +49,29 @@ def test_the_recipe_of_real_birds_says_what_it_needs(tmp_path):
     assert run().startswith("usage: recipes/real_birds.sh <CUB in StackGAN's layout>")
     (tmp_path / "CUB_200_2011").mkdir()
     assert run(str(tmp_path), str(tmp_path)).startswith("no mobilenet_v2*.safetensors or .pth in")
+
+
+def test_the_recipe_of_the_recogniser_says_what_it_needs(tmp_path):
+    recipe = tmp_path / "recipes"
+    recipe.mkdir()
+    for name in ("recognizer.sh", "stages.sh"):
+        (recipe / name).write_text((ROOT / "recipes" / name).read_text())
+    done = subprocess.run(["bash", str(recipe / "recognizer.sh")], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith(
+        "usage: recipes/recognizer.sh, with datasets/LibriSpeech"
+    )
+
+
+def test_rows_of_the_ablation_name_the_sets_that_they_change():
+    from omegaconf import OmegaConf
+
+    also = OmegaConf.load(ROOT / "configs" / "data" / "read_speech.yaml").also
+    roots = [Path(source.root).name for source in also]
+    assert [roots[i] for i in recognizer_ablations.SYNTHETIC] == [
+        "spoken_captions", "flite_train", "festival_train", "espeak_train", "kokoro_train",
+    ]  # fmt: skip
+    assert also[recognizer_ablations.CLEAN_5].train == "train-clean-5"
+    people = recognizer_ablations.COMMON_VOICE, recognizer_ablations.LEARNERS, recognizer_ablations.LJSPEECH
+    assert [roots[i] for i in people] == ["CommonVoice-v1-dev", "speechocean762", "LJSpeech-1.1"]
+    recipe = (ROOT / "recipes" / "recognizer.sh").read_text()
+    assert f"\nKOKORO={recognizer_ablations.KOKORO} " in recipe
