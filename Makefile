@@ -1,19 +1,22 @@
 # Every target sets up what it needs in .venv: `make demo` on a fresh clone is enough.
 .DEFAULT_GOAL := help
-.PHONY: demo test lint reproduce help
+.PHONY: demo page test lint reproduce help
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 SAMPLE := samples/red_crown.ogg
-# mypy takes search.py and search/ for one module
-CODE   := app asr core data evaluation metrics search t2i training vision visualization $(filter-out search.py,$(wildcard *.py))
+# mypy takes app.py and app/, search.py and search/ for one module
+CODE   := app asr core data evaluation metrics search t2i training vision visualization $(filter-out app.py search.py,$(wildcard *.py))
 # --no-compile: a third of the time goes into .pyc files, most of which nobody ever needs
 PIP    := $(PY) -m pip install -q --progress-bar on --no-compile --disable-pip-version-check -c constraints.txt
 
 demo: $(STAMP)  ## hear a sentence and paint eight painted and eight real birds of it (sets everything up first)
 	@echo "listening to $(SAMPLE)"
 	@$(PY) generate.py --speech $(SAMPLE) --model painted real
+
+page: $(STAMP)-page  ## open a local page: say a bird, see it, find it
+	@$(PY) app.py
 
 test: $(STAMP)-dev  ## run every test
 	$(PY) -m pytest -n 2
@@ -43,4 +46,9 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 $(STAMP)-dev: pyproject.toml constraints.txt | $(PY)
 	@echo "installing the packages and the tools of the tests: 2.8 GB to fetch, 5.6 GB on disk, one to two minutes on a fast line"
 	@$(PIP) -e '.[dev]'
+	@touch $(STAMP) $@
+
+$(STAMP)-page: pyproject.toml constraints.txt | $(PY)
+	@echo "installing the packages and Gradio: 2.9 GB to fetch, 5.8 GB on disk, one to two minutes on a fast line"
+	@$(PIP) -e '.[page]'
 	@touch $(STAMP) $@

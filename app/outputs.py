@@ -12,6 +12,7 @@ from core.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.PngImagePlugin import PngInfo
 
 FOLDER = Path("outputs")
 LONGEST_NAME = 60  # letters that a file name takes from a sentence
@@ -101,11 +102,17 @@ def cannot_write(path: Path, error: Exception) -> UserError:
     return UserError(f"cannot write {path}: {why}; choose another path with --out")
 
 
-def save_png(image: "Image", path: Path, facts: dict[str, str]) -> None:
-    """Write a picture with its facts as PNG text, which viewers and `PIL.Image.open(path).info` show."""
+def png_facts(facts: dict[str, str]) -> "PngInfo":
+    """Facts as PNG text, which viewers and `PIL.Image.open(path).info` show."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
     for key, value in facts.items():
         info.add_text(key, printable(value))
+    return info
+
+
+def save_png(image: "Image", path: Path, facts: dict[str, str]) -> None:
+    """Write a picture with its facts; see `png_facts`."""
+    info = png_facts(facts)
     write_atomically(path, lambda beside: image.save(beside, format="PNG", pnginfo=info))

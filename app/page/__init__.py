@@ -1,0 +1,1 @@
+"""The page: say it, see it, find it. `python app.py`."""

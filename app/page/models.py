@@ -1,0 +1,142 @@
+"""What a page can use: the models and sets that are there, opened when first asked for, a few of them kept."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.errors import UserError, suggest
+from core.files import read_json
+from core.model_registry import PAINTER, RECOGNIZER, find_folder, model_name
+
+if TYPE_CHECKING:
+    from pipeline import SpeechToImage
+    from search.finder import Finder
+
+KEPT = 2  # painters and sets in memory, the ones used last
+PAINTED = "painted_birds"  # the set that is made where it is missing
+WHERE = ("weights/*", "runs/*", "runs/*/model")  # of model folders
+LONGEST_CARD = 20_000  # characters
+
+
+class Choice(NamedTuple):
+    """A painter that can be chosen."""
+
+    name: str
+    folder: Path
+    card: str  # Markdown
+
+
+def painters(root: Path) -> dict[str, Choice]:
+    """The painters in weights/ and runs/ of a checkout by their names, the released one first."""
+    found = {}
+    for folder in sorted({path for pattern in WHERE for path in root.glob(pattern)}):
+        if not (folder / "model.safetensors").is_file():
+            continue
+        try:
+            kind = read_json(folder / "config.json").get("kind")
+        except (
+            UserError,
+            AttributeError,
+        ):  # a run that has just begun, or a damaged folder: nothing to choose
+            continue
+        if kind == "painter":
+            found[model_name(folder)] = Choice(model_name(folder), folder, read_card(folder))
+    first = model_name(find_folder(PAINTER))
+    return dict(sorted(found.items(), key=lambda item: item[0] != first))
+
+
+def read_card(folder: Path) -> str:
+    """A model's card without its front matter; "" without one."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8", errors="replace")[:LONGEST_CARD] if path.is_file() else ""
+    return text.split("\n---\n", 1)[-1].strip() if text.startswith("---\n") else text.strip()
+
+
+def sets(folder: Path) -> list[str]:
+    """Names of the sets in datasets/; that of painted birds is always among them."""
+    there = (path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
+    return [PAINTED, *sorted(name for name in there if name != PAINTED and name[0] != ".")]
+
+
+@dataclass
+class Kept:
+    """The values used last, at most KEPT, made when they are first asked for."""
+
+    make: Callable[[str], Any]
+    values: "OrderedDict[str, Any]" = field(default_factory=OrderedDict)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.values:
+            while len(self.values) >= KEPT:
+                self.values.popitem(last=False)
+            self.values[name] = self.make(name)
+        self.values.move_to_end(name)
+        return self.values[name]
+
+
+class Models:
+    """All that the page's visitors share. Nobody but the holder of its `turn` calls a model."""
+
+    def __init__(self, root: Path, datasets: Path | None = None, recognizer: Path | str = RECOGNIZER) -> None:
+        """root: the checkout; recognizer: as `SpeechToImage.load` takes it. Raises UserError without a painter."""
+        self.painters = painters(root)
+        if not self.painters:
+            raise UserError(f"no painter in {root}/weights or {root}/runs; train one: python train_gan.py")
+        self.recognizer, self.datasets = recognizer, datasets or root / "datasets"
+        self._lock = threading.RLock()
+        self._hearing: Any = None
+        self._painting, self._finding = Kept(self._load_painter), Kept(self._open_set)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One model call at a time: several would take the cores from each other and all end later."""
+        with self._lock:
+            yield
+
+    def hearing(self) -> "SpeechToImage":
+        with self._lock:
+            if self._hearing is None:
+                from pipeline import SpeechToImage
+
+                self._hearing = SpeechToImage.load(self.recognizer, None)
+            return self._hearing
+
+    def painting(self, name: str) -> "SpeechToImage":
+        """Raises UserError for a name that is not among `painters`."""
+        if name not in self.painters:
+            raise UserError(
+                f'no model "{name[:60]}"{suggest(name[:60], self.painters)}; choose one of {", ".join(self.painters)}'
+            )
+        with self._lock:
+            return self._painting[name]
+
+    def finding(self, name: str) -> "Finder":
+        """The index of a set, which is made the first time. Raises UserError for a name that is not in `sets`."""
+        if name not in (there := sets(self.datasets)):
+            raise UserError(
+                f'no set "{name[:60]}"{suggest(name[:60], there)}; choose one of {", ".join(there)}'
+            )
+        with self._lock:
+            return self._finding[name]
+
+    def vocabulary(self, name: str) -> tuple[list[str] | None, int]:
+        """The words that a painter knows, the commonest first, or None where it reads letters; its longest caption."""
+        encoder = self.painting(name).painter.encoder  # type: ignore[union-attr]
+        return encoder.vocabulary_words, encoder.max_words
+
+    def _load_painter(self, name: str) -> "SpeechToImage":
+        from pipeline import SpeechToImage
+
+        return SpeechToImage.load(None, self.painters[name].folder)
+
+    def _open_set(self, name: str) -> "Finder":
+        from app.finding import locate
+        from search.finder import Finder
+
+        args: Any = SimpleNamespace(data=name, root=self.datasets, split=None)
+        return Finder.open(locate(args))

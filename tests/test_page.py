@@ -1,0 +1,336 @@
+"""The page's functions without a browser: what is heard, painted and found, its limits, and its HTML."""
+
+import io
+import json
+import struct
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from app.page import actions, command, listening, markup, models
+from asr.microphone import read_chunk
+from asr.streaming import Partial
+from asr.transcript import Transcript, Word
+from core.errors import UserError
+from t2i.suggestions import understand
+
+ROOT = Path(__file__).resolve().parents[1]
+SENTENCE = "a red bird with black wings"
+
+
+@pytest.fixture(scope="module")
+def shared() -> models.Models:
+    return models.Models(ROOT)
+
+
+def wav(samples: np.ndarray, rate: int = 48_000, subtype: str = "PCM_16") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype=subtype)
+    return file.getvalue()
+
+
+# ---- a browser's chunks ----
+
+
+def chunks_of(path: Path, seconds: float = 0.5) -> tuple[int, np.ndarray, list[bytes]]:
+    """A recording as a browser sends it: the header of the first chunk before every one, two of them glued."""
+    samples, rate = soundfile.read(path, dtype="int16")
+    size = int(seconds * rate)
+    parts = [samples[i : i + size].tobytes() for i in range(0, len(samples), size)]
+    header = wav(samples[:size], rate)[:44]
+    parts[1:3] = [parts[1] + parts[2]]
+    return rate, samples, [header + part for part in parts]
+
+
+def test_chunks_are_read_whatever_length_their_header_has():
+    rate, samples, chunks = chunks_of(ROOT / "samples" / "red_crown.ogg")
+    assert {len(chunk) for chunk in chunks} != {len(chunks[0])}  # glued, and a shorter last one
+    read = [read_chunk(chunk) for chunk in chunks]
+    assert {r for r, _ in read} == {rate}
+    assert (np.concatenate([s for _, s in read])[:, 0] == samples).all()
+
+
+def test_a_header_within_a_chunk_and_half_a_frame_at_its_end_are_left_out():
+    sound = (np.arange(-300, 300).reshape(300, 2) * 7).astype(np.int16)
+    whole = wav(sound)
+    assert (read_chunk(whole + whole + b"\x01")[1] == np.concatenate([sound, sound])).all()
+    assert (read_chunk(wav(sound / 32768, subtype="FLOAT"))[1] * 32768 == sound).all()
+    assert read_chunk(whole[:44])[1].shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF", b"hello, this is a text" * 9, b"RIFF\0\0\0\0WAVE" + bytes(90),
+                wav(np.zeros(9), 8000)[:40], wav(np.zeros(9), 8000, "PCM_24"),
+                wav(np.zeros(9), 8000).replace(struct.pack("<I", 8000), bytes(4))]
+)  # fmt: skip
+def test_what_is_no_chunk_is_refused_in_one_line(content: bytes):
+    with pytest.raises(UserError) as error:
+        read_chunk(content)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """In place of the models: a stream whose text is how many samples it got."""
+
+    class Stream:
+        def __init__(self, recognizer: object, rate: int) -> None:
+            self.got = 0
+
+        def feed(self, block: np.ndarray) -> Partial:
+            self.got += len(block)
+            return self.partial
+
+        @property
+        def partial(self) -> Partial:
+            return Partial(str(self.got), "")
+
+        def finish(self) -> Transcript:
+            return Transcript(str(self.got), seconds=1.0)
+
+    monkeypatch.setattr("asr.streaming.StreamingRecognizer", Stream)
+    turn = models.Models.turn
+    shared = SimpleNamespace(
+        _lock=__import__("threading").RLock(), hearing=lambda: SimpleNamespace(recognizer=None)
+    )
+    shared.turn = lambda: turn(shared)
+    return shared
+
+
+def test_the_last_chunk_may_come_after_the_end(streams):
+    visitor, chunk = listening.Listening(streams), wav(np.zeros(4800))
+    assert visitor.finish().text == "" and not visitor.is_done  # nothing has come yet
+    for _ in range(5):
+        visitor.feed(chunk)
+    assert visitor.finish().text == visitor.finish().text == "24000" and visitor.is_done
+    visitor.feed(chunk)
+    assert visitor.finish().text == "28800"  # of the whole recording
+    assert visitor.sound()[1].shape == (28800, 1)
+
+
+def test_a_chunk_is_taken_at_once_however_busy_the_models_are(streams):
+    visitor, chunk = listening.Listening(streams), wav(np.zeros(4800))
+    with streams.turn():  # somebody's birds are being painted
+        assert [visitor.feed(chunk) for _ in range(4)] == [None] * 4
+    assert visitor.finish().text == "19200" and visitor.partial == Partial("19200", "")
+
+
+def test_what_the_decoding_says_is_told(streams):
+    visitor, chunk = listening.Listening(streams), wav(np.zeros(4800))
+    streams.hearing = lambda: 1 / 0
+    visitor.feed(chunk)
+    with pytest.raises(ZeroDivisionError):
+        visitor.finish()
+
+
+def test_a_minute_is_listened_to_and_no_more(streams):
+    visitor, chunk = listening.Listening(streams), wav(np.zeros(25 * 8000), 8000)
+    for _ in range(9):
+        visitor.feed(chunk)
+    assert visitor.is_full and visitor.seconds == 75 and len(visitor.blocks) == 3
+
+
+def test_a_chunk_leaves_no_file(tmp_path):
+    path = tmp_path / "chunk.wav"
+    path.write_bytes(b"sound")
+    assert listening.take(path) == b"sound" and listening.take(path) == b""
+
+
+# ---- hear, paint, find ----
+
+
+def test_a_recording_is_heard_with_a_confidence_for_every_word(shared):
+    heard = json.loads(
+        json.dumps(actions.heard_json(actions.hear(shared, ROOT / "samples" / "red_crown.ogg")))
+    )
+    assert heard["text"].startswith("this bird has a red crown") and heard["note"] == ""
+    assert [word["text"] for word in heard["words"]] == heard["text"].split()
+    assert all(0 < word["confidence"] <= 1 for word in heard["words"])
+
+
+def test_silence_is_answered_kindly(shared):
+    said = actions.hear(shared, wav(np.zeros(16_000), 16_000))
+    assert said.no_speech and actions.note_of(said) == "No speech heard; record a sentence."
+    assert "Listening" in markup.listening(Partial("", "")) and "No speech heard" in markup.heard(said)
+
+
+def test_doubtful_words_are_named():
+    words = [Word("red", 0, 1, 0.99), Word("bird", 1, 2, 0.3)]
+    assert "Not sure of: bird" in actions.note_of(Transcript("red bird", words, 0.9, 2.0))
+    assert 'sb-doubt">bird' in (shown := markup.heard(Transcript("red bird", words, 0.9, 2.0)))
+    assert 'sb-word">red' in shown and "confidence 99%" in shown
+    assert "descriptions of birds" in actions.note_of(Transcript("red bird", words, 0.5, 2.0))
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"this is a text and no sound", "not a sound file"), (b"", "empty"),
+    (wav(np.zeros(61 * 8000), 8000), "61 seconds"),
+    (wav(np.zeros(8000), 8000)[:9000], "cut short|truncated"),
+])  # fmt: skip
+def test_a_file_is_judged_by_its_content_not_its_name(shared, tmp_path, content, said):
+    path = tmp_path / "speech.wav"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said) as error:
+        actions.hear(shared, path)
+    assert "\n" not in str(error.value)
+
+
+def test_too_large_or_missing_uploads_are_refused(shared, tmp_path, monkeypatch):
+    monkeypatch.setattr(actions, "MOST_UPLOAD", 0)
+    path = tmp_path / "a.wav"
+    path.write_bytes(bytes(9))
+    for where, said in ((path, "at most"), (tmp_path / "none", "did not arrive")):
+        with pytest.raises(UserError, match=said):
+            actions.hear(shared, where)
+
+
+def test_birds_come_with_their_stages_words_and_facts(shared):
+    painted = actions.paint(shared, SENTENCE, "painted-attngan", [3, 4])
+    assert painted.sides == [64, 128] and painted.words == SENTENCE.split()
+    assert [len(maps) for maps in painted.maps] == [2] * 6
+    for seed, picture in zip(painted.seeds, painted.pictures, strict=True):
+        image = Image.open(io.BytesIO(picture))
+        assert image.size == (128, 128)
+        assert image.info["text"] == SENTENCE and image.info["seeds"] == str(seed)
+        assert image.info["model"] == "painted-attngan" and len(image.info["model sha256"]) == 64
+    alone = actions.paint(shared, SENTENCE, "painted-attngan", [4], maps=False)
+    assert alone.maps == [] and np.abs(pixels(alone.pictures[0]) - pixels(painted.pictures[1])).max() <= 1
+    with zipfile.ZipFile(io.BytesIO(actions.as_zip(painted))) as archive:
+        assert archive.namelist() == ["seed3.png", "seed4.png", "birds.txt"]
+        assert f"text: {SENTENCE}\n" in archive.read("birds.txt").decode()
+    answer = json.loads(json.dumps(actions.painted_json(painted)))
+    assert len(answer["pictures"]) == 2 and answer["unknown"] == []
+
+
+def pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)), dtype=int)
+
+
+@pytest.mark.parametrize("text, model, seeds, said", [
+    ("", "painted-attngan", [0], "no sentence yet"), ("  \x00\n", "painted-attngan", [0], "no sentence yet"),
+    ("word " * 10_000, "painted-attngan", [0], "at most 1000"), ("🦜🦜", "painted-attngan", [0], "it knows e.g."),
+    ("quantum chromodynamics", "painted-attngan", [0], "it knows e.g."),
+    (SENTENCE, "painted-attgan", [0], "did you mean"),
+    (SENTENCE, "../../etc", [0], "no model"), (SENTENCE, "painted-attngan", list(range(10)), "1 to 9"),
+    (SENTENCE, "painted-attngan", [-1], "whole number"), (SENTENCE, "painted-attngan", ["0"], "whole number"),
+    (SENTENCE, "painted-attngan", [], "1 to 9"),
+])  # fmt: skip
+def test_what_cannot_be_painted_is_refused_in_one_line(shared, text, model, seeds, said):
+    with pytest.raises(UserError, match=said) as error:
+        actions.paint(shared, text, model, seeds)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
+@pytest.fixture(scope="module")
+def with_set(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> models.Models:
+    """The tiny set under a name, which an untrained encoder reads."""
+    import shutil
+
+    from search.finder import Finder
+
+    folder = tmp_path_factory.mktemp("sets")
+    shutil.copytree(tiny_world / "painted_birds", folder / "tiny")
+    shared = models.Models(ROOT, folder)
+    shared._finding.make = lambda name: Finder.open(folder / name, encoder=tiny_world / "damsm")
+    return shared
+
+
+def test_pictures_and_captions_are_found(with_set, tmp_path):
+    hits = actions.find(with_set, SENTENCE, data="tiny", count=3)
+    assert [hit.rank for hit in hits] == [1, 2, 3] and hits[0].score >= hits[1].score
+    assert (
+        Image.open(io.BytesIO(hits[0].picture)).format == "JPEG"
+        and hits[0].caption
+        and "/" not in hits[0].source
+    )
+    source = next((with_set.datasets / "tiny" / "CUB_200_2011" / "images").rglob(hits[0].source))
+    captions = actions.find(with_set, "", source, "tiny", "captions", 4)
+    assert len({hit.caption for hit in captions}) == 4
+    json.dumps(actions.found_json(hits))
+    assert markup.hits(hits, "query").count("<li>") == 3
+
+
+@pytest.mark.parametrize("given, said", [
+    ({}, "no sentence yet"), ({"text": "zzz qqq"}, "it knows e.g."), ({"text": SENTENCE, "data": "../x"}, "no set"),
+    ({"text": SENTENCE, "count": 999}, "1 to 24"), ({"text": SENTENCE, "what": "keys"}, "pictures or captions"),
+    ({"picture": __file__}, "no picture"),
+])  # fmt: skip
+def test_what_cannot_be_found_is_refused_in_one_line(with_set, given, said):
+    with pytest.raises(UserError, match=said) as error:
+        actions.find(with_set, **({"data": "tiny"} | given))
+    assert "\n" not in str(error.value)
+
+
+# ---- models ----
+
+
+def test_painters_are_listed_with_their_cards(shared, tmp_path):
+    assert next(iter(shared.painters)) == "painted-attngan" and "real-projected" in shared.painters
+    assert "painted-recognizer" not in shared.painters
+    assert all("---" not in choice.card[:4] and choice.card for choice in shared.painters.values())
+    with pytest.raises(UserError, match="train one"):
+        models.Models(tmp_path)
+
+
+def test_few_models_are_kept():
+    made: list[str] = []
+    kept = models.Kept(lambda name: made.append(name) or name)
+    for name in ("a", "b", "a", "c", "a", "b"):
+        assert kept[name] == name and len(kept.values) <= models.KEPT
+    assert made == ["a", "b", "c", "b"]
+
+
+# ---- HTML ----
+
+MARKUP = "<script>alert(1)</script>\"'${7*7}{{x}}`"
+
+
+def test_nothing_that_a_visitor_writes_becomes_markup():
+    words = [Word(MARKUP, 0, 1, 0.2)]
+    found = understand(f"red {MARKUP}", ["red", "bird"], 9)
+    painted = actions.Painted(
+        MARKUP, MARKUP, [1], [64], [[b"png"]], [MARKUP], [[b"png"]], found, {"text": MARKUP}
+    )
+    for shown in (
+        markup.heard(Transcript(MARKUP, words, 0.9, 1.0)),
+        markup.listening(Partial(MARKUP, MARKUP)),
+        markup.examples([MARKUP]),
+        markup.understanding(found, MARKUP),
+        markup.birds(painted),
+        markup.hits([actions.Found(1, 0.5, MARKUP, MARKUP, b"")], MARKUP),
+    ):
+        assert not any(part in shown for part in ("<script", "${", "{{", "`", "'"))
+
+
+def test_an_unknown_word_has_a_button_for_each_that_is_known():
+    shown = markup.understanding(
+        understand("a scarlet bird with no zzyzx", ["red", "bird", "a", "with"], 9), "m"
+    )
+    assert 'data-word="scarlet" data-by="red"' in shown and "<mark>zzyzx</mark> is left out" in shown
+    assert "“no” is not understood" in shown
+
+
+def test_a_picture_has_the_sentence_as_its_text(shared):
+    painted = actions.paint(shared, SENTENCE, "painted-attngan", [0, 1])
+    shown = markup.birds(painted)
+    assert shown.count(f'alt="{SENTENCE}"') == 2 and shown.count('type="radio"') == 1 + 1 + 6
+    assert 'download="birds.zip"' in shown and shown.count('download="bird-seed') == 2
+    assert "birds.zip" not in (first := markup.birds(painted, waiting=2)) and first.count("sb-waiting") == 2
+
+
+# ---- the command ----
+
+
+@pytest.mark.parametrize("argv, said", [
+    (["--port", "0"], "1 to 65535"), (["--host", "0.0.0.0"], "--user"), (["--user", "birds"], "SAYBIRD_PASSWORD"),
+    (["--recognizer", "wisper:tiny.en"], "whisper"), (["--prot", "1"], "did you mean"),
+])  # fmt: skip
+def test_mistakes_of_the_command_are_one_line(argv, said, monkeypatch):
+    monkeypatch.delenv(command.PASSWORD, raising=False)
+    with pytest.raises(UserError, match=said):
+        command.main(argv)
