@@ -1,8 +1,8 @@
 """The page's functions without a browser: what is heard, painted and found, its limits, and its HTML."""
 
+import base64
 import io
 import json
-import struct
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +13,6 @@ import soundfile
 from PIL import Image
 
 from app.page import actions, command, listening, markup, models
-from asr.microphone import read_chunk
 from asr.streaming import Partial
 from asr.transcript import Transcript, Word
 from core.errors import UserError
@@ -34,44 +33,30 @@ def wav(samples: np.ndarray, rate: int = 48_000, subtype: str = "PCM_16") -> byt
     return file.getvalue()
 
 
-# ---- a browser's chunks ----
+# ---- a browser's microphone ----
 
 
-def chunks_of(path: Path, seconds: float = 0.5) -> tuple[int, np.ndarray, list[bytes]]:
-    """A recording as a browser sends it: the header of the first chunk before every one, two of them glued."""
-    samples, rate = soundfile.read(path, dtype="int16")
-    size = int(seconds * rate)
-    parts = [samples[i : i + size].tobytes() for i in range(0, len(samples), size)]
-    header = wav(samples[:size], rate)[:44]
-    parts[1:3] = [parts[1] + parts[2]]
-    return rate, samples, [header + part for part in parts]
+def block(samples: np.ndarray, rate: float = 48_000, name: str = "0123456789abcdef") -> dict:
+    """Samples (S,) int16 as a browser sends them."""
+    return {"id": name, "rate": rate, "pcm": base64.b64encode(samples.astype("<i2").tobytes()).decode()}
 
 
-def test_chunks_are_read_whatever_length_their_header_has():
-    rate, samples, chunks = chunks_of(ROOT / "samples" / "red_crown.ogg")
-    assert {len(chunk) for chunk in chunks} != {len(chunks[0])}  # glued, and a shorter last one
-    read = [read_chunk(chunk) for chunk in chunks]
-    assert {r for r, _ in read} == {rate}
-    assert (np.concatenate([s for _, s in read])[:, 0] == samples).all()
-
-
-def test_a_header_within_a_chunk_and_half_a_frame_at_its_end_are_left_out():
-    sound = (np.arange(-300, 300).reshape(300, 2) * 7).astype(np.int16)
-    whole = wav(sound)
-    assert (read_chunk(whole + whole + b"\x01")[1] == np.concatenate([sound, sound])).all()
-    assert (read_chunk(wav(sound / 32768, subtype="FLOAT"))[1] * 32768 == sound).all()
-    assert read_chunk(whole[:44])[1].shape == (0, 2)
+def test_a_block_is_read_as_it_was_sent():
+    sound = (np.arange(-300, 300) * 100).astype(np.int16)
+    rate, samples = listening.read_block(block(sound, 44_100.0))
+    assert rate == 44_100 and (samples == sound).all()
+    assert len(listening.read_block({"rate": 48_000, "pcm": "AAAA"})[1]) == 1  # half a sample at the end
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"RIFF", b"hello, this is a text" * 9, b"RIFF\0\0\0\0WAVE" + bytes(90),
-                wav(np.zeros(9), 8000)[:40], wav(np.zeros(9), 8000, "PCM_24"),
-                wav(np.zeros(9), 8000).replace(struct.pack("<I", 8000), bytes(4))]
+    "data", [None, [], "text", {}, {"rate": 48_000}, {"rate": 1, "pcm": ""}, {"rate": "48000", "pcm": ""},
+             {"rate": float("nan"), "pcm": ""}, {"rate": 48_000, "pcm": "no base64!"}, {"rate": 48_000, "pcm": "é"},
+             {"rate": 48_000, "pcm": "A" * (listening.MOST_BLOCK + 4)}, {"rate": 48_000, "pcm": b"AAAA"}]
 )  # fmt: skip
-def test_what_is_no_chunk_is_refused_in_one_line(content: bytes):
+def test_what_is_no_block_is_refused_in_one_line(data):
     with pytest.raises(UserError) as error:
-        read_chunk(content)
-    assert "\n" not in str(error.value)
+        listening.read_block(data)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 200
 
 
 @pytest.fixture
@@ -102,43 +87,65 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return shared
 
 
-def test_the_last_chunk_may_come_after_the_end(streams):
-    visitor, chunk = listening.Listening(streams), wav(np.zeros(4800))
-    assert visitor.finish().text == "" and not visitor.is_done  # nothing has come yet
+SOUND = np.zeros(4800, np.int16)
+
+
+def test_every_sample_arrives_in_order(streams):
+    visitor = listening.Listening(streams)
+    assert visitor.finish().text == ""  # nothing has come yet
     for _ in range(5):
-        visitor.feed(chunk)
-    assert visitor.finish().text == visitor.finish().text == "24000" and visitor.is_done
-    visitor.feed(chunk)
-    assert visitor.finish().text == "28800"  # of the whole recording
-    assert visitor.sound()[1].shape == (28800, 1)
+        visitor.feed(48_000, SOUND)
+    assert visitor.finish().text == "24000"
 
 
-def test_a_chunk_is_taken_at_once_however_busy_the_models_are(streams):
-    visitor, chunk = listening.Listening(streams), wav(np.zeros(4800))
+def test_a_block_is_taken_at_once_however_busy_the_models_are(streams):
+    visitor = listening.Listening(streams)
     with streams.turn():  # somebody's birds are being painted
-        assert [visitor.feed(chunk) for _ in range(4)] == [None] * 4
+        assert [visitor.feed(48_000, SOUND) for _ in range(4)] == [None] * 4
     assert visitor.finish().text == "19200" and visitor.partial == Partial("19200", "")
 
 
 def test_what_the_decoding_says_is_told(streams):
-    visitor, chunk = listening.Listening(streams), wav(np.zeros(4800))
+    visitor = listening.Listening(streams)
     streams.hearing = lambda: 1 / 0
-    visitor.feed(chunk)
     with pytest.raises(ZeroDivisionError):
+        visitor.feed(48_000, SOUND)
         visitor.finish()
 
 
 def test_a_minute_is_listened_to_and_no_more(streams):
-    visitor, chunk = listening.Listening(streams), wav(np.zeros(25 * 8000), 8000)
+    visitor = listening.Listening(streams)
     for _ in range(9):
-        visitor.feed(chunk)
-    assert visitor.is_full and visitor.seconds == 75 and len(visitor.blocks) == 3
+        visitor.feed(8000, np.zeros(25 * 8000, np.int16))
+    assert visitor.is_full and visitor.finish().text == str(75 * 8000)
 
 
-def test_a_chunk_leaves_no_file(tmp_path):
-    path = tmp_path / "chunk.wav"
-    path.write_bytes(b"sound")
-    assert listening.take(path) == b"sound" and listening.take(path) == b""
+def test_every_visitor_has_a_recording_of_their_own(streams):
+    speakers = listening.Speakers(streams)
+    for name, count in (("a" * 16, 1), ("b" * 16, 2), ("a" * 16, 3)):
+        speakers.feed(block(np.zeros(count, np.int16), name=name))
+    assert speakers.finish("a" * 16).text == "4" and speakers.finish("b" * 16).text == "2"
+    assert speakers.finish("a" * 16).text == ""  # forgotten
+    with pytest.raises(UserError, match="no name"):
+        speakers.feed(block(SOUND, name="1"))
+
+
+def test_few_recordings_are_kept(streams):
+    speakers = listening.Speakers(streams)
+    for i in range(listening.MOST_SPEAKERS + 5):
+        speakers.feed(block(SOUND, name=f"{i:016}"))
+    assert len(speakers._there) == listening.MOST_SPEAKERS
+
+
+def test_a_recording_in_blocks_says_what_the_file_says(shared):
+    samples, rate = soundfile.read(ROOT / "samples" / "red_crown.ogg", dtype="int16")
+    speakers = listening.Speakers(shared)
+    for at in range(0, len(samples), 4800):
+        speakers.feed(block(samples[at : at + 4800], rate))
+    assert (
+        speakers.finish("0123456789abcdef").text
+        == actions.hear(shared, ROOT / "samples" / "red_crown.ogg").text
+    )
 
 
 # ---- hear, paint, find ----

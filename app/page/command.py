@@ -13,11 +13,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.console import say
 from asr.recognizers.registry import check_recognizer
 from core.errors import Parser, UserError
 from core.model_registry import RECOGNIZER
+
+if TYPE_CHECKING:
+    from app.page.models import Models
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -93,9 +97,18 @@ def serve(args: argparse.Namespace) -> int:
             "browsers give the microphone to https or localhost only: put https before it, or upload recordings",
         )
     sys.stdout.flush()
-    models.hearing(), models.painting(next(iter(models.painters)))  # so that the first visitor need not wait
+    warm_up(models)
     page.block_thread()
     return 0
+
+
+def warm_up(models: "Models") -> None:
+    """Hear and paint once, so that the first visitor need not wait for the models and what they import."""
+    from app.page.actions import paint
+
+    with models.turn():
+        said = models.hearing().hear(ROOT / "samples" / "red_crown.ogg")
+    paint(models, said.text or "a red bird", next(iter(models.painters)), [0])
 
 
 def launch(

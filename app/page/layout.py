@@ -20,6 +20,7 @@ HEADER = (
 def build(models: Models, root: Path) -> gr.Blocks:
     """root: the checkout, for samples/."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as page:
+        add_api(models)  # first, for the names: later functions of the same name get a number
         gr.HTML(HEADER)
         shared = make_shared(models)
         with gr.Tabs(elem_id="sb-tabs") as tabs:
@@ -43,7 +44,6 @@ def build(models: Models, root: Path) -> gr.Blocks:
             [found.text, tabs, panel],
             **QUICK,
         ).success(found.by_text, found.inputs, found.found, **MODEL)
-        add_api(models)
     page.queue(max_size=64, default_concurrency_limit=1)
     return page
 

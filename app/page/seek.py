@@ -22,6 +22,7 @@ class Seek:
         with gr.Row():
             self.data = gr.Dropdown(names, value=first, label="Among the pictures of")
             what = gr.Radio(["pictures", "captions"], value="pictures", label="What to find")
+        gr.HTML('<p class="sb-note">The first search of a set makes its index, which may take a minute.</p>')
         self.found = gr.HTML(elem_id="sb-found")
 
         @told

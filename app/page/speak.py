@@ -5,45 +5,33 @@ from typing import Any
 
 import gradio as gr
 
-from app.page import actions, markup
-from app.page.listening import LONGEST, Listening, take
+from app.page import actions, markup, microphone
+from app.page.listening import LONGEST, Speakers
 from app.page.models import Models
-from app.page.parts import MODEL, QUICK, Shared, painter, told
+from app.page.parts import MODEL, Shared, painter, told
+from core.errors import UserError
 
 SAMPLES = {"blue bird": "blue_bird.ogg", "red crown": "red_crown.ogg", "green tail": "green_tail.ogg"}
-SPEAKERS = 16  # at once
-EMPTY = '<p class="sb-note">Press the button, or the space bar, and describe a bird. Press it again when done.</p>'
+EMPTY = '<p class="sb-note">Press the button and describe a bird; press it again when you are done.</p>'
 
 
 def place(shared: Shared, models: Models, root: Path) -> None:
-    microphone = gr.Audio(
-        sources=["microphone"], streaming=True, type="filepath", show_label=False, elem_id="sb-mic"
-    )
-    transcript = gr.HTML(EMPTY, elem_id="sb-transcript")
-    with gr.Row(elem_classes="sb-row"):
-        upload = gr.UploadButton("Upload a recording", type="filepath", size="sm", elem_id="sb-upload")
-        gr.HTML('<span class="sb-note">or play one:</span>')
-        samples = [gr.Button(name, size="sm") for name in SAMPLES]
-    state = gr.State(None, time_to_live=900)
-    paint = painter(models)
+    speakers, paint = Speakers(models), painter(models)
 
-    def start() -> tuple[Any, str]:
-        return Listening(models), markup.listening(None)
-
-    @told
-    def listen(path: str | None, listening: Listening | None) -> tuple[Any, Any, Any]:
-        listening = listening or Listening(models)
-        partial = listening.feed(content) if path and (content := take(path)) else None
-        if listening.is_done:  # the last chunk came after the end
-            said = listening.finish()
-            return markup.heard(said), listening, said.text or gr.skip()
-        note = f"{LONGEST:.0f} seconds are full: press stop." if listening.is_full else ""
-        shown = markup.listening(partial) if partial else gr.skip()
-        return f'<p class="sb-note">{note}</p>' if note else shown, listening, gr.skip()
+    def listen(data: Any) -> dict[str, Any]:
+        """Called by the browser, several times a second -> the text so far; stop: nothing more is heard."""
+        try:
+            one = speakers.feed(data)
+        except UserError as error:
+            return {"html": f'<p class="sb-note">{markup.esc(error)}</p>', "stop": True}
+        if one.is_full:
+            full = f"{LONGEST:.0f} seconds are full."
+            return {"html": f'<p class="sb-note">{full}</p>', "stop": True}
+        return {"html": markup.listening(one.partial), "stop": False}
 
     @told
-    def finish(listening: Listening | None) -> tuple[str, Any]:
-        said = (listening or Listening(models)).finish()
+    def finish(event: gr.EventData) -> tuple[str, Any]:
+        said = speakers.finish(event.id)
         return markup.heard(said), said.text or gr.skip()
 
     @told
@@ -51,13 +39,23 @@ def place(shared: Shared, models: Models, root: Path) -> None:
         said = actions.hear(models, path)
         return markup.heard(said), said.text or gr.skip()
 
+    @told
     def paint_heard(shown: str, *settings: Any) -> Any:
         if "sb-word" in (shown or ""):
             yield from paint(*settings)
 
+    button = gr.HTML(
+        microphone.MARKUP, elem_id="sb-mic", js_on_load=microphone.SCRIPT, server_functions=[listen]
+    )
+    transcript = gr.HTML(EMPTY, elem_id="sb-transcript")
+    with gr.Row(elem_classes="sb-row"):
+        upload = gr.UploadButton("Upload a recording", type="filepath", size="sm", elem_id="sb-upload")
+        gr.HTML('<span class="sb-note">or play one:</span>')
+        samples = [gr.Button(name, size="sm") for name in SAMPLES]
+
     def then_paint(event: Any) -> None:
         event.success(
-            told(paint_heard),
+            paint_heard,
             [transcript, *shared.settings],
             shared.shown,
             show_progress_on=shared.birds,
@@ -65,22 +63,14 @@ def place(shared: Shared, models: Models, root: Path) -> None:
         )
 
     heard = [transcript, shared.sentence]
-    microphone.start_recording(start, None, [state, transcript], queue=False, **QUICK)
-    microphone.stream(
-        listen,
-        [microphone, state],
-        [transcript, state, shared.sentence],
-        stream_every=0.5,
-        time_limit=int(LONGEST) + 15,
-        concurrency_limit=SPEAKERS,
-        **QUICK,
-    )
-    then_paint(microphone.stop_recording(finish, state, heard, **(MODEL | QUICK)))
+    said = button.submit(finish, None, heard, show_progress="hidden", **MODEL)
+    said.then(None, js=microphone.DONE)
+    then_paint(said)
     then_paint(upload.upload(hear, upload, heard, show_progress_on=transcript, **MODEL))
-    for button, name in zip(samples, SAMPLES.values(), strict=True):
+    for sample, name in zip(samples, SAMPLES.values(), strict=True):
         then_paint(
-            button.click(
-                lambda name=name: hear(str(root / "samples" / name)),
+            sample.click(
+                lambda path=str(root / "samples" / name): hear(path),
                 None,
                 heard,
                 show_progress_on=transcript,

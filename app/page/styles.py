@@ -21,6 +21,9 @@ COLOURS = {
     "input_border_color": "var(--sb-line)",
     "input_border_color_focus": "var(--sb-accent)",
     "input_placeholder_color": "var(--sb-soft)",
+    "button_border_width": "1px",
+    "checkbox_background_color_selected": "var(--sb-accent)",
+    "checkbox_border_color_selected": "var(--sb-accent)",
     "slider_color": "var(--sb-accent)",
     "button_primary_background_fill": "var(--sb-accent)",
     "button_primary_background_fill_hover": "var(--sb-accent)",
@@ -55,11 +58,33 @@ body,gradio-app,.gradio-container{background:var(--sb-paper)!important;color:var
 footer{display:none!important}
 .sb-head{padding:30px 0 6px}
 .sb-head h1{font:600 40px/1.1 var(--sb-heads);margin:0;letter-spacing:-.01em;color:var(--sb-ink)}
-.sb-head p{color:var(--sb-soft);margin:6px 0 0;font-size:16px}
+.sb-head p{text-wrap:balance;color:var(--sb-soft);margin:6px 0 0;font-size:16px}
 #sb-tabs .tab-container button{font-size:17px;padding:8px 18px;color:var(--sb-soft)}
 #sb-tabs .tab-container button.selected{color:var(--sb-accent)}
 #sb-tabs .tab-container button.selected::after{background:var(--sb-accent)}
 #sb-mic .icon-button-wrapper,#sb-mic .microphone .microphone-wrapper{display:none}
+.sb-row{align-items:center;gap:8px!important;flex-wrap:wrap}
+.sb-row>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
+.sb-row button,button.sb-small{border:1px solid var(--sb-line)!important;border-radius:18px!important;
+font-weight:400!important;font-size:15px!important;padding:7px 14px!important;min-width:0!important}
+#sb-paint{flex:2}#sb-paint,#sb-seek{font-size:17px;min-height:48px}
+#sb-panel textarea{font-size:18px}
+.sb-talk{display:flex;align-items:center;gap:16px;padding:14px 0 4px}
+.sb-talk kbd{color:var(--sb-soft);font:14px system-ui,sans-serif;border:1px solid var(--sb-line);
+border-radius:6px;padding:3px 9px;background:var(--sb-card)}
+.sb-record{display:flex;align-items:center;justify-content:center;gap:12px;font:600 21px system-ui,sans-serif;
+height:76px;min-width:230px;border-radius:38px;border:0;padding:0 36px;background:var(--sb-accent);color:var(--sb-on);
+cursor:pointer;
+box-shadow:0 0 0 calc(var(--level,0)*22px) color-mix(in srgb,var(--sb-accent) 28%,transparent);
+transition:box-shadow .1s}
+.sb-record *{color:var(--sb-on)!important}
+
+.gradio-container .html-container{padding:0!important}
+#sb-transcript .error,#sb-transcript .clear-status,#sb-birds .error,#sb-birds .clear-status,#sb-found .error,
+#sb-found .clear-status{display:none!important}
+.sb-record i{width:18px;height:18px;border-radius:9px;background:var(--sb-on)}
+.sb-record[aria-pressed=true] i{border-radius:3px}
+.sb-talking #sb-transcript,.gradio-container:has(#sb-mic .sb-live p) #sb-transcript{display:none}
 .sb-row{align-items:center;gap:8px!important;flex-wrap:wrap}
 .sb-row>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
 .sb-row button,button.sb-small{border:1px solid var(--sb-line)!important;border-radius:18px!important;
@@ -116,7 +141,7 @@ grid-template-columns:repeat(auto-fill,minmax(190px,1fr))}
 .sb-found p.sb-source,.sb-score{color:var(--sb-soft);font-size:13px;overflow-wrap:anywhere}
 @media (max-width:640px){.gradio-container{padding:0 12px 30px!important}.sb-head h1{font-size:30px}
 .sb-grid{grid-template-columns:repeat(2,minmax(0,1fr))!important}.sb-heard{font-size:22px}
-.sb-found ol{grid-template-columns:repeat(2,minmax(0,1fr))}#sb-mic .record-button,#sb-mic .stop-button{width:100%}}
+.sb-found ol{grid-template-columns:repeat(2,minmax(0,1fr))}.sb-record{flex:1}.sb-talk kbd{display:none}}
 @media (prefers-reduced-motion:reduce){.sb-waiting>div{animation:none}.sb-over{transition:none}}
 """.replace("HEADS", HEADS)
     + _views()
@@ -128,9 +153,8 @@ document.addEventListener("keydown", event => {
   if (event.code !== "Space" || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const at = document.activeElement;
   if (at && at !== document.body && at.closest("input,textarea,select,button,a,[contenteditable],[role]")) return;
-  const button = [...document.querySelectorAll("#sb-mic .stop-button, #sb-mic .record-button")]
-    .find(one => one.offsetParent !== null);
-  if (button) { event.preventDefault(); button.click(); }
+  const button = document.querySelector("#sb-mic .sb-record");
+  if (button && button.offsetParent !== null) { event.preventDefault(); button.click(); }
 });
 </script>"""
 
