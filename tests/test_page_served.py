@@ -1,4 +1,7 @@
-"""The page as it is served: its API through gradio_client, and what it gives away. Skipped where Gradio is absent."""
+"""The page as it is served: its API through gradio_client, what it gives away, and a visitor in a real browser.
+
+Skipped where Gradio is absent; the visitor also where Playwright or Chromium is.
+"""
 
 import re
 import shutil
@@ -8,10 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from scipy.signal import resample_poly
 
 ROOT = Path(__file__).resolve().parents[1]
 SENTENCE = "a red bird with black wings"
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +41,7 @@ def served(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     from search.finder import Finder
 
     sets = tmp_path_factory.mktemp("sets")
-    shutil.copytree(tiny_world / "painted_birds", sets / "tiny")
+    shutil.copytree(tiny_world / "painted_birds", sets / "painted_birds")
     shared = models.Models(ROOT, sets)
     shared._finding.make = lambda name: Finder.open(sets / name, encoder=tiny_world / "damsm")
     with socket.socket() as probe:
@@ -65,10 +74,10 @@ def test_hear_paint_and_find_by_name(served):
     assert heard["text"].startswith("this bird has a red crown") and heard["words"][0]["confidence"] > 0.5
     birds = client.predict(SENTENCE, "painted-attngan", [3, 4], api_name="/paint")
     assert birds["seeds"] == [3, 4] and all(p.startswith("data:image/png;base64,") for p in birds["pictures"])
-    hits = client.predict(SENTENCE, None, "tiny", "pictures", 3, api_name="/find")
+    hits = client.predict(SENTENCE, None, "painted_birds", "pictures", 3, api_name="/find")
     assert [hit["rank"] for hit in hits] == [1, 2, 3] and hits[0]["picture"].startswith("data:image/jpeg")
     picture = ROOT / "docs" / "birds.jpg"
-    captions = client.predict("", handle_file(str(picture)), "tiny", "captions", 2, api_name="/find")
+    captions = client.predict("", handle_file(str(picture)), "painted_birds", "captions", 2, api_name="/find")
     assert len(captions) == 2
 
 
@@ -88,7 +97,7 @@ def test_mistakes_are_one_line(served, tmp_path):
     assert "no set" in refuse(client, SENTENCE, None, "../../etc", "pictures", 3, name="/find").lower()
     assert (
         "no picture"
-        in refuse(client, "", handle_file(str(text)), "tiny", "pictures", 3, name="/find").lower()
+        in refuse(client, "", handle_file(str(text)), "painted_birds", "pictures", 3, name="/find").lower()
     )
 
 
@@ -104,3 +113,63 @@ def test_the_page_asks_nobody_else_for_a_script_or_a_font(served):
     assert not re.findall(r'<link[^>]+rel="(?:stylesheet|preconnect|preload)"[^>]+href="https?://[^"]*', page)
     theme = urllib.request.urlopen(f"{address}theme.css").read().decode()
     assert "http" not in theme.replace("http://www.w3.org", "")
+
+
+# ---- in a browser ----
+
+
+@pytest.fixture
+def visitor(served, tmp_path: Path) -> Iterator[Any]:
+    """A page of headless Chromium whose microphone says a sentence, then nothing for a while."""
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="a browser is driven by playwright: pip install playwright"
+    )
+    if CHROMIUM is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    spoken, rate = soundfile.read(ROOT / "samples" / "red_crown.ogg")
+    sound = np.concatenate([np.zeros(rate // 2), spoken, np.zeros(8 * rate)])
+    soundfile.write(tmp_path / "microphone.wav", resample_poly(sound, 48_000, rate), 48_000, subtype="PCM_16")
+    arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+                 f"--use-file-for-fake-audio-capture={tmp_path / 'microphone.wav'}"]  # fmt: skip
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_context(permissions=["microphone"]).new_page()
+        page.set_default_timeout(60_000)
+        outside: list[str] = []
+        page.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") else None)
+        page.goto(served[0])
+        page.locator(".sb-record").wait_for()
+        yield page
+        assert [url for url in outside if not url.startswith(served[0])] == []
+        browser.close()
+
+
+def test_a_visitor_speaks_corrects_and_takes_what_is_offered(visitor):
+    visitor.wait_for_timeout(500)
+    visitor.keyboard.press("Space")
+    visitor.locator(".sb-live", has_text="this bird").wait_for()  # while speaking
+    visitor.locator(".sb-live", has_text="wings").wait_for()
+    visitor.wait_for_timeout(500)
+    visitor.keyboard.press("Space")
+    visitor.locator("#sb-transcript .sb-word").first.wait_for()
+    box = visitor.locator("#sb-sentence textarea")
+    assert box.input_value() == "this bird has a red crown a yellow belly and black wings"
+    visitor.locator(".sb-views").wait_for()
+    assert (
+        visitor.locator(".sb-bird > div > img:not(.sb-over)").first.get_attribute("alt") == box.input_value()
+    )
+    assert visitor.locator(".sb-bird").count() == 4
+
+    box.fill("a scarlet bird with black wings")
+    visitor.locator("#sb-offers button", has_text="red").click()
+    visitor.locator(".sb-birds h2", has_text="a red bird with black wings").wait_for()
+    assert box.input_value() == "a red bird with black wings"
+
+    visitor.locator("#sb-seek").click()
+    visitor.locator(".sb-found li").nth(5).wait_for()
+
+
+def test_a_text_that_is_called_wav_is_refused_in_one_line(visitor, tmp_path):
+    (tmp_path / "speech.wav").write_text("this is a text")
+    visitor.locator("input[type=file]").first.set_input_files(tmp_path / "speech.wav")
+    visitor.get_by_text("not a sound file").wait_for()

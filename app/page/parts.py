@@ -72,10 +72,6 @@ class Shared:
     def settings(self) -> list[Any]:
         return [self.sentence, self.model, self.count, self.seed]
 
-    @property
-    def shown(self) -> list[Any]:
-        return [self.birds, self.offers]
-
 
 def make_shared(models: Models) -> Shared:
     first = next(iter(models.painters))
@@ -112,13 +108,12 @@ def painter(models: Models) -> Callable:
     """What paints the sentence of the page: the first bird as soon as it is there, then all."""
 
     @told
-    def paint(text: str, model: str, count: float, seed: float) -> Iterator[tuple[str, str]]:
+    def paint(text: str, model: str, count: float, seed: float) -> Iterator[str]:
         seeds = range(int(seed or 0), int(seed or 0) + int(count or 0))
         actions.check_seeds(list(seeds))
         first = actions.paint(models, text, model, seeds[:1], maps=False)
-        offers = markup.understanding(first.understood, model)
-        yield markup.birds(first, waiting=len(seeds) - 1), offers
-        yield markup.birds(actions.paint(models, text, model, list(seeds))), offers
+        yield markup.birds(first, waiting=len(seeds) - 1)
+        yield markup.birds(actions.paint(models, text, model, list(seeds)))
 
     return paint
 
@@ -137,17 +132,8 @@ def connect_shared(shared: Shared, models: Models) -> None:
     def take(text: str, event: gr.EventData) -> str:
         return apply_offers(text or "", {str(event.word): (str(event.by),)})
 
-    gr.on(
-        [shared.paint.click, shared.sentence.submit],
-        paint,
-        shared.settings,
-        shared.shown,
-        show_progress_on=shared.birds,
-        **MODEL,
-    )
-    shared.sentence.input(
-        look, [shared.sentence, shared.model], shared.offers, trigger_mode="always_last", **QUICK
-    )
-    shared.offers.click(take, shared.sentence, shared.sentence, **QUICK).success(
-        paint, shared.settings, shared.shown, show_progress_on=shared.birds, **MODEL
-    )
+    painted: dict[str, Any] = {"inputs": shared.settings, "outputs": shared.birds, **MODEL}
+    gr.on([shared.paint.click, shared.sentence.submit], paint, **painted)
+    gr.on([shared.sentence.change, shared.model.change], look, [shared.sentence, shared.model], shared.offers,
+          trigger_mode="always_last", **QUICK)  # fmt: skip
+    shared.offers.click(take, shared.sentence, shared.sentence, **QUICK).success(paint, **painted)

@@ -57,8 +57,7 @@ def place(shared: Shared, models: Models, root: Path) -> None:
         event.success(
             paint_heard,
             [transcript, *shared.settings],
-            shared.shown,
-            show_progress_on=shared.birds,
+            shared.birds,
             **MODEL,
         )
 
