@@ -139,7 +139,7 @@ grid-template-columns:repeat(auto-fill,minmax(190px,1fr))}
 .sb-found img{width:100%;height:100%;object-fit:cover;margin:0;border-radius:0}
 .sb-found p{display:block!important;margin:4px 0;font-size:15px;color:var(--sb-ink)}
 .sb-found p.sb-source,.sb-score{color:var(--sb-soft);font-size:13px;overflow-wrap:anywhere}
-@media (max-width:640px){.gradio-container main{padding-left:4px!important;padding-right:4px!important}
+@media (max-width:640px){.gradio-container .main{padding-left:0!important;padding-right:0!important}
 #sb-tabs .tab-container button{padding:8px 9px!important;font-size:16px}
 .gradio-container{padding:0 12px 30px!important}.sb-head h1{font-size:30px}
 .sb-grid{grid-template-columns:repeat(2,minmax(0,1fr))!important}.sb-heard{font-size:22px}
