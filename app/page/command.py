@@ -104,11 +104,15 @@ def serve(args: argparse.Namespace) -> int:
 
 def warm_up(models: "Models") -> None:
     """Hear and paint once, so that the first visitor need not wait for the models and what they import."""
-    from app.page.actions import paint
+    import numpy as np
 
-    with models.turn():
-        said = models.hearing().hear(ROOT / "samples" / "red_crown.ogg")
-    paint(models, said.text or "a red bird", next(iter(models.painters)), [0])
+    from app.page.actions import paint
+    from app.page.listening import Listening
+    from asr.audio import load_audio
+
+    spoken = Listening(models)  # as a microphone sends it: what changes rates takes seconds to import
+    spoken.feed(48_000, np.repeat(load_audio(ROOT / "samples" / "red_crown.ogg") * 32767, 3).astype(np.int16))
+    paint(models, spoken.finish().text or "a red bird", next(iter(models.painters)), [0])
 
 
 def launch(
