@@ -3,8 +3,8 @@
 A block is half a feed-forward step, attention with relative positions (Dai et al., "Transformer-XL", 2019), the
 convolution module and another half of feed-forward (Eq. 1). Two departures. LayerNorm in place of BatchNorm, so that
 padding, the rest of the batch and the number of processes change nothing, in training either. And one LayerNorm
-after the last block in place of one after each, whose gain begins at GAIN: with 256 pieces, 30 steps on 16 clips brought
-CTC's loss to 4.3 nats a token with the paper's block, to 4.1 with one LayerNorm, and to 0.1 with the gain too.
+after the last block in place of one after each, whose gain begins at GAIN: with 256 pieces, 30 steps on 16 clips
+brought CTC's loss to 4.3 nats a token with the paper's block, to 4.1 with one LayerNorm, to 0.1 with the gain too.
 """
 
 import math
