@@ -410,11 +410,11 @@ def configured(root, **changes) -> TrainAsr:
 
 
 def test_training_and_evaluation_measure_alike(trained, tmp_path):
-    from evaluation.options import parser
+    from evaluation.options import parse_options
     from metrics.wer import word_error_rate
     from training.asr import evaluate
 
-    assert TrainAsr().beam == BEAM == parser().get_default("beam")
+    assert TrainAsr().beam == BEAM == parse_options(["--metric", "wer"]).beam
     make_set(tmp_path / "LJ")
     lines = (tmp_path / "LJ" / "metadata.csv").read_text().replace("a red bird", "3 RED birds, caf\u00e9")
     (tmp_path / "LJ" / "metadata.csv").write_text(lines)
