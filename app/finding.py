@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.console import Clock, listed, say, write_line
 from app.hearing import hear, heard_json, read_sound
-from app.options import add_hearing, check_hearing, check_text, source_name
+from app.options import add_hearing, add_speech, check_hearing, check_text, command_parser, source_name
 from app.outputs import check_out, check_room, save_png
 from app.understanding import SEARCHED, say_understood
 from core.errors import Parser, UserError, printable, suggest
@@ -63,18 +63,13 @@ class Job:
 
 
 def parser() -> Parser:
-    p = Parser(
-        prog="search.py",
-        description="Find pictures by a spoken or written sentence, captions by a picture.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    p = command_parser(
+        "search.py", "Find pictures by a spoken or written sentence, captions by a picture.", EXAMPLES
     )
     group = p.add_argument_group("what is looked for (one of these)")
     query = group.add_mutually_exclusive_group(required=True)
     query.add_argument("--text", metavar="SENTENCE", help="a written sentence")
-    query.add_argument("--speech", metavar="CLIP", type=Path,
-                       help="a sound file: wav, flac, ogg, opus or mp3; - reads it from standard input")  # fmt: skip
+    add_speech(query)
     query.add_argument("--image", metavar="PICTURE", type=Path, help="a picture: JPEG or PNG")
 
     group = p.add_argument_group("where")

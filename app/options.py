@@ -31,18 +31,24 @@ The last line of standard output is the picture's path; with --json, standard ou
 Exit codes: 0 done; 2 one line on standard error says what was wrong, or that a sentence was not understood."""
 
 
+def command_parser(prog: str, description: str, epilog: str) -> Parser:
+    """A command whose help ends with examples, and which takes no shortened options."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    return Parser(prog, description=description, epilog=epilog, formatter_class=formatter, allow_abbrev=False)
+
+
+def add_speech(group: "argparse._MutuallyExclusiveGroup") -> None:
+    group.add_argument("--speech", metavar="CLIP", type=Path,
+                       help="a sound file: wav, flac, ogg, opus or mp3; - reads it from standard input")  # fmt: skip
+
+
 def parser() -> Parser:
-    p = Parser(
-        prog="generate.py",
-        description="Generate pictures of birds from a spoken or written sentence.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    p = command_parser(
+        "generate.py", "Generate pictures of birds from a spoken or written sentence.", EXAMPLES
     )
     group = p.add_argument_group("the sentence (one of these)")
     source = group.add_mutually_exclusive_group(required=True)
-    source.add_argument("--speech", metavar="CLIP", type=Path,
-                        help="a sound file: wav, flac, ogg, opus or mp3; - reads it from standard input")  # fmt: skip
+    add_speech(source)
     source.add_argument("--text", metavar="SENTENCE", help="a written sentence")
     source.add_argument("--texts", metavar="FILE", type=Path,
                         help="a text file with one sentence a line, each with pictures of its own")  # fmt: skip

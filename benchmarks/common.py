@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -35,6 +36,37 @@ def parser(doc: str | None, rounds: int) -> argparse.ArgumentParser:
     options.add_argument("--rounds", type=int, default=rounds, help=f"of timing; {rounds} unless told")
     options.add_argument("--tiny", action="store_true", help="sizes that show that it works; writes nothing")
     return options
+
+
+def speech_parser(doc: str | None, result: str) -> argparse.ArgumentParser:
+    """The options of a benchmark of our recogniser on one set, which keeps its table in `result`.json."""
+    from asr.recognizer import BEAM
+    from core.model_registry import RECOGNIZER
+
+    options = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    add = options.add_argument
+    add(
+        "--speech",
+        required=True,
+        metavar="FOLDER:SPLIT",
+        help="a set of speech in a layout that data.speech reads",
+    )
+    add("--recognizer", type=Path, default=RECOGNIZER)
+    add("--clips", type=int, default=100, help="of the split, in a fixed random order")
+    add("--beam", type=int, default=BEAM)
+    add("--cache", type=Path, default=Path("datasets/cache"))
+    add("--write", action="store_true", help=f"keep the table in benchmarks/results/{result}.json")
+    return options
+
+
+def shuffled_clips(which: str, cache: Path) -> tuple[list[np.ndarray], list[str]]:
+    """FOLDER:SPLIT -> its clips (S,) at 16 kHz and their texts, in a fixed random order."""
+    from data.speech import load_speech
+
+    folder, _, split = which.rpartition(":")
+    speech = load_speech(folder, split, cache)
+    order = np.random.default_rng(0).permutation(len(speech))
+    return [speech.samples(i) for i in order], [speech.texts[i] for i in order]
 
 
 # ---- timing ----
@@ -67,6 +99,18 @@ def ratios(times: Times) -> dict[str, float]:
 
 
 # ---- processes ----
+
+
+def memory_mb(which: str) -> float:
+    """Resident memory of this process, MB: "VmRSS" now, "VmHWM" the largest so far; 0 where the system does not say.
+
+    Of getrusage the largest would count the parent, of which a new process begins as a copy.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{which}:")), 0.0)
 
 
 def cores() -> int:

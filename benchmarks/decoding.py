@@ -17,32 +17,20 @@ import numpy as np
 import torch
 
 from asr.audio import SAMPLE_RATE
-from asr.recognizer import BEAM, Recognizer
-from benchmarks.common import RESULTS, cores
+from asr.recognizer import Recognizer
+from benchmarks.common import RESULTS, cores, shuffled_clips, speech_parser
 from core.files import write_json
-from core.model_registry import RECOGNIZER, find_folder
-from data.speech import load_speech
+from core.model_registry import find_folder
 from metrics.wer import word_error_rate
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options = speech_parser(__doc__, "decoding")
     add = options.add_argument
-    add(
-        "--speech",
-        required=True,
-        metavar="FOLDER:SPLIT",
-        help="a set of speech in a layout that data.speech reads",
-    )
-    add("--recognizer", type=Path, default=RECOGNIZER)
     add("--language-model", default="auto", help="a file, or auto for the recogniser's own")
-    add("--clips", type=int, default=100, help="of the split, in a fixed random order")
-    add("--beam", type=int, default=BEAM)
     add("--threads", type=int, default=1)
     add("--weights", default="", help="of the language model, with commas")
     add("--word-bonus", default="", help="nats a word, with commas")
-    add("--cache", type=Path, default=Path("datasets/cache"))
-    add("--write", action="store_true", help="keep the table in benchmarks/results/decoding.json")
     return options
 
 
@@ -91,9 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     torch.set_num_threads(args.threads)
     folder, _, split = args.speech.rpartition(":")
-    speech = load_speech(folder, split, args.cache)
-    chosen = np.random.default_rng(0).permutation(len(speech))[: args.clips]
-    clips, texts = [speech.samples(i) for i in chosen], [speech.texts[i] for i in chosen]
+    clips, texts = (part[: args.clips] for part in shuffled_clips(args.speech, args.cache))
     recognizer = Recognizer.load(find_folder(args.recognizer), language_model=args.language_model)
     pairs = list(
         itertools.product(

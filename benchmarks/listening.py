@@ -7,7 +7,6 @@ the process grew.
 """
 
 import argparse
-import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ import numpy as np
 import torch
 
 from asr.audio import SAMPLE_RATE
-from asr.recognizer import BEAM, Recognizer
+from asr.recognizer import Recognizer
 from asr.streaming import StreamingRecognizer
-from benchmarks.common import RESULTS, cores
+from benchmarks.common import RESULTS, cores, memory_mb, shuffled_clips, speech_parser
 from core.files import write_json
-from core.model_registry import RECOGNIZER, find_folder
-from data.speech import load_speech
+from core.model_registry import find_folder
 from metrics.wer import word_error_rate
 
 BATCH = 16
@@ -31,20 +29,8 @@ PAUSE = (0.6, 1.2)  # seconds between the clips of a long recording
 
 
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    add = options.add_argument
-    add(
-        "--speech",
-        required=True,
-        metavar="SET:SPLIT",
-        help="a folder that data.speech reads, and which split",
-    )
-    add("--recognizer", type=Path, default=RECOGNIZER)
-    add("--clips", type=int, default=100, help="of the split, in a fixed random order")
-    add("--minutes", type=float, default=10.0, help="of the long recording")
-    add("--beam", type=int, default=BEAM)
-    add("--cache", type=Path, default=Path("datasets/cache"))
-    add("--write", action="store_true", help="keep the table in benchmarks/results/listening.json")
+    options = speech_parser(__doc__, "listening")
+    options.add_argument("--minutes", type=float, default=10.0, help="of the long recording")
     return options
 
 
@@ -112,25 +98,18 @@ def long_recording(
              "wer": percent(said, [alone]), "megabytes": 0}]  # fmt: skip
     for name, hear in (("one recording", lambda: recognizer.transcribe(recording, beam).text),
                        ("one recording, streamed", lambda: streamed(recognizer, recording, beam))):  # fmt: skip
-        before = peak_megabytes()
+        before = memory_mb("VmHWM")
         heard = hear()
         rows.append(rows[0] | {"heard": name, "wer": percent(said, [heard]),
-                               "megabytes": peak_megabytes() - before})  # fmt: skip
+                               "megabytes": round(memory_mb("VmHWM") - before)})  # fmt: skip
     return rows
-
-
-def peak_megabytes() -> int:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     torch.set_num_threads(1)
     folder, _, split = args.speech.rpartition(":")
-    speech = load_speech(folder, split, args.cache)
-    order = np.random.default_rng(0).permutation(len(speech))
-    clips, texts = [speech.samples(i) for i in order], [speech.texts[i] for i in order]
+    clips, texts = shuffled_clips(args.speech, args.cache)
     recognizer = Recognizer.load(find_folder(args.recognizer))
     rows = by_circumstances(recognizer, clips[: args.clips], texts[: args.clips], args.beam)
     for row in rows:

@@ -32,7 +32,7 @@ from asr.recognizers.registry import (
     open_recognizer,
     recognizer_name,
 )
-from benchmarks.common import RESULTS, cores
+from benchmarks.common import RESULTS, cores, memory_mb
 from core.errors import Parser, UserError, run_cli
 from core.files import write_json, write_text
 from core.model_registry import RECOGNIZER, find_folder
@@ -119,18 +119,6 @@ def serve(link: Connection, way: Way, opened: Callable[..., Any]) -> None:
             link.send(Heard(text, time.process_time() - start, memory_mb("VmHWM")))
     except Exception as error:  # whatever another's library raises: the parent goes on with the next
         link.send(RecognizerFailed(f"{type(error).__name__}: {error}"))
-
-
-def memory_mb(which: str) -> float:
-    """Resident memory of this process, MB: "VmRSS" now, "VmHWM" the largest so far; 0 where the system does not say.
-
-    Of getrusage the largest would count the parent, of which a new process begins as a copy.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{which}:")), 0.0)
 
 
 @contextmanager

@@ -140,6 +140,10 @@ def open_or_pack(
         return Packed(values, index)
 
 
+# what reading a header of JSON that was edited, cut short or never one may raise
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
 def _open(stem: Path, mark: str) -> Packed | None:
     path = stem.with_name(stem.name + ".bin")
     try:
@@ -154,16 +158,7 @@ def _open(stem: Path, mark: str) -> Packed | None:
         packed = Packed(path, index)
         whole = packed.offsets[-1] == packed.values.size and len(packed) == len(packed.kept)
         return packed if whole else None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        IndexError,
-        RecursionError,
-    ):
+    except (*UNREADABLE, IndexError):
         return None  # absent, cut short, edited or no index at all
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.files import write_atomically
-from data.packed import probe
+from data.packed import UNREADABLE, probe
 
 FORMAT = "saybird-index-1"
 TYPES = {"F32": np.float32, "I32": np.int32, "I64": np.int64, "U64": np.uint64, "U8": np.uint8}
@@ -171,16 +171,7 @@ def read_index(path: Path) -> Index | None:
         arrays = {name: _mapped(path, start, entry) for name, entry in entries.items()}
         index = Index(path, json.loads(told["index"]), arrays)
         return index if _fits(index) else None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        struct.error,
-        RecursionError,
-    ):
+    except (*UNREADABLE, struct.error):
         return None  # absent, cut short, edited, or no index at all
 
 

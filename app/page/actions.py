@@ -142,12 +142,7 @@ def paint(models: Models, text: str, model: str, seeds: Sequence[int], maps: boo
     bird = models.painting(model)
     understood = understand(models, text, model)
     if understood and understood.nothing:
-        from t2i.suggestions import words_to_try
-
-        known = ", ".join(words_to_try(models.vocabulary(model)[0] or [], 12))
-        raise UserError(
-            f'no word of "{short(text, 60)}" that describes a bird is known to {model}; it knows e.g. {known}'
-        )
+        raise nothing_known(text, models.vocabulary(model)[0] or [], model)
     with models.turn():
         samples = bird.paint(text, seeds)
     painter = bird.painter
@@ -284,13 +279,19 @@ def refuse_unknown(text: str, words: Sequence[str] | None, name: str) -> None:
     if words is None:
         return
     from t2i.suggestions import understand as of_words
-    from t2i.suggestions import words_to_try
 
     if of_words(text, words, len(text)).nothing:
-        known = ", ".join(words_to_try(words, 12))
-        raise UserError(
-            f'no word of "{short(text, 60)}" that describes a bird is known to {name}; it knows e.g. {known}'
-        )
+        raise nothing_known(text, words, name)
+
+
+def nothing_known(text: str, words: Sequence[str], name: str) -> UserError:
+    """What is said of a sentence without a known word. words: those that the model of that name knows."""
+    from t2i.suggestions import words_to_try
+
+    known = ", ".join(words_to_try(words, 12))
+    return UserError(
+        f'no word of "{short(text, 60)}" that describes a bird is known to {name}; it knows e.g. {known}'
+    )
 
 
 def open_picture(path: Path | str) -> "Image":
