@@ -50,6 +50,5 @@ $(STAMP)-dev: pyproject.toml constraints.txt | $(PY)
 
 $(STAMP)-page: pyproject.toml constraints.txt | $(PY)
 	@echo "installing the packages and Gradio: 2.9 GB to fetch, 5.8 GB on disk, one to two minutes on a fast line"
-	@sed '/^pillow==/d' constraints.txt > $(VENV)/constraints-page.txt  # Gradio 6 takes no pillow 13
-	@$(PIP:constraints.txt=$(VENV)/constraints-page.txt) -e '.[page]'
+	@$(PIP) -e '.[page]'
 	@touch $(STAMP) $@
