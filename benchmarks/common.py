@@ -101,18 +101,6 @@ def ratios(times: Times) -> dict[str, float]:
 # ---- processes ----
 
 
-def memory_mb(which: str) -> float:
-    """Resident memory of this process, MB: "VmRSS" now, "VmHWM" the largest so far; 0 where the system does not say.
-
-    Of getrusage the largest would count the parent, of which a new process begins as a copy.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{which}:")), 0.0)
-
-
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

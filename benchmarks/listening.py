@@ -17,9 +17,10 @@ import torch
 from asr.audio import SAMPLE_RATE
 from asr.recognizer import Recognizer
 from asr.streaming import StreamingRecognizer
-from benchmarks.common import RESULTS, cores, memory_mb, shuffled_clips, speech_parser
+from benchmarks.common import RESULTS, cores, shuffled_clips, speech_parser
 from core.files import write_json
 from core.model_registry import find_folder
+from core.runtime import memory_mb
 from metrics.wer import word_error_rate
 
 BATCH = 16

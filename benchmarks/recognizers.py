@@ -32,10 +32,11 @@ from asr.recognizers.registry import (
     open_recognizer,
     recognizer_name,
 )
-from benchmarks.common import RESULTS, cores, memory_mb
+from benchmarks.common import RESULTS, cores
 from core.errors import Parser, UserError, run_cli
 from core.files import write_json, write_text
 from core.model_registry import RECOGNIZER, find_folder
+from core.runtime import memory_mb
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PROTOCOL = {

@@ -83,6 +83,18 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def memory_mb(which: str) -> float:
+    """Resident memory of this process, MB: "VmRSS" now, "VmHWM" the largest so far; 0 where the system does not say.
+
+    Of getrusage the largest would count the parent, of which a new process begins as a copy.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{which}:")), 0.0)
+
+
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory, which halves the time of CPU training.
 

@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import re
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from app.page import actions, command, listening, markup, models
+from app.page import actions, command, listening, markup, models, usage
 from asr.streaming import Partial
 from asr.transcript import Transcript, Word
 from core.errors import UserError
@@ -81,7 +83,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr("asr.streaming.StreamingRecognizer", Stream)
     turn = models.Models.turn
     shared = SimpleNamespace(
-        _lock=__import__("threading").RLock(), hearing=lambda: SimpleNamespace(recognizer=None)
+        _lock=threading.RLock(), hearing=lambda: SimpleNamespace(recognizer=None), usage=usage.Usage()
     )
     shared.turn = lambda: turn(shared)
     return shared
@@ -341,3 +343,46 @@ def test_mistakes_of_the_command_are_one_line(argv, said, monkeypatch):
     monkeypatch.delenv(command.PASSWORD, raising=False)
     with pytest.raises(UserError, match=said):
         command.main(argv)
+
+
+# ---- use ----
+
+
+def test_calls_refusals_and_faults_are_counted():
+    calls = usage.Usage()
+    with calls.count("paint"):
+        pass
+    with pytest.raises(UserError), calls.count("paint"):
+        raise UserError("no bird")
+    with pytest.raises(KeyError), calls.count("hear"):
+        raise KeyError("a fault")
+    counted = {key: value for key, value in calls._counts.items() if "seconds" not in key[0]}
+    assert counted == {("requests", "paint"): 2, ("refusals", "paint"): 1, ("requests", "hear"): 1,
+                       ("failures", "hear"): 1}  # fmt: skip
+    lines = calls.text().splitlines()
+    assert 'saybird_requests_total{function="paint"} 2' in lines
+    assert all(
+        re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{function="\w+"\})? [\d.e+-]+', line) for line in lines
+    )
+
+
+def test_a_call_waits_so_long_and_then_is_refused(shared, monkeypatch):
+    monkeypatch.setattr(models, "LONGEST_WAIT", 0.05)
+    taken, done = threading.Event(), threading.Event()
+
+    def long_call() -> None:
+        with shared.turn():
+            taken.set()
+            done.wait()
+
+    other = threading.Thread(target=long_call)
+    other.start()
+    taken.wait()
+    try:
+        with pytest.raises(UserError, match="busy"), shared.turn():
+            raise AssertionError("two at once")
+    finally:
+        done.set()
+        other.join()
+    with shared.turn():
+        pass

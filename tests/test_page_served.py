@@ -6,11 +6,13 @@ Skipped where Gradio is absent; the visitor also where Playwright or Chromium is
 import re
 import shutil
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import malformed
 import numpy as np
 import pytest
 import soundfile
@@ -48,7 +50,7 @@ def served(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     page = layout.build(shared, ROOT)
-    command.launch(page, "127.0.0.1", port)
+    command.launch(page, shared.usage, "127.0.0.1", port)
     try:
         address = f"http://127.0.0.1:{port}/"
         yield address, client.Client(address, verbose=False), uploads
@@ -99,6 +101,23 @@ def test_mistakes_are_one_line(served, tmp_path):
         "no picture"
         in refuse(client, "", handle_file(str(text)), "painted_birds", "pictures", 3, name="/find").lower()
     )
+
+
+def test_malformed_requests_are_refused_or_answered(served):
+    address, client, _ = served
+    outcomes = malformed.send_all(client, address, 40, seed=1)
+    assert sum(outcomes.values()) == 40 and outcomes["refused"] > 10
+    assert len(client.predict(SENTENCE, "painted-attngan", [0], api_name="/paint")["pictures"]) == 1
+
+
+def test_how_the_page_is_used_is_told_on_this_machine_alone(served):
+    address, client, _ = served
+    client.predict(SENTENCE, "painted-attngan", [0], api_name="/paint")
+    told = urllib.request.urlopen(f"{address}metrics").read().decode()
+    assert re.search(r'^saybird_requests_total\{function="paint"\} [1-9]', told, re.M)
+    passed_on = urllib.request.Request(f"{address}metrics", headers={"X-Forwarded-For": "203.0.113.9"})
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(passed_on)
 
 
 def test_only_the_three_functions_are_public(served):

@@ -16,6 +16,7 @@ from app.options import LONGEST_TEXT
 from app.outputs import clean_text, png_facts
 from app.page.listening import LONGEST
 from app.page.models import Models
+from app.page.usage import counted
 from core.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ MOST_UPLOAD = 20  # MB of a recording or picture
 # ---- hear ----
 
 
+@counted
 def hear(models: Models, sound: Path | str | bytes | tuple[int, np.ndarray]) -> "Transcript":
     """A recording of at most a minute, told by its content and never by its name -> Transcript.
 
@@ -131,6 +133,7 @@ def understand(models: Models, text: str, model: str) -> "Understanding | None":
     return None if words is None else of_words(text, words, longest)
 
 
+@counted
 def paint(models: Models, text: str, model: str, seeds: Sequence[int], maps: bool = True) -> Painted:
     """A sentence, a painter's name and B seeds -> Painted. maps: with where each word was painted.
 
@@ -246,6 +249,7 @@ class Found(NamedTuple):
     picture: bytes
 
 
+@counted
 def find(
     models: Models,
     text: str = "",
@@ -259,12 +263,12 @@ def find(
     Raises UserError for neither of them, what is no picture, an unknown set, or a count out of range.
     """
     if what not in ("pictures", "captions"):
-        raise UserError(f'"{what[:60]}" cannot be found; pictures or captions can')
-    if not isinstance(count, int) or not 1 <= count <= MOST_HITS:
-        raise UserError(f"{count} were asked for; 1 to {MOST_HITS} are found at once")
+        raise UserError(f'"{short(str(what), 60)}" cannot be found; pictures or captions can')
+    if type(count) is not int or not 1 <= count <= MOST_HITS:
+        raise UserError(f"{short(str(count), 20)} were asked for; 1 to {MOST_HITS} are found at once")
     query: Any = open_picture(picture) if picture else check_sentence(text)
+    finder = models.finding(data)
     with models.turn():
-        finder = models.finding(data)
         if isinstance(query, str):
             refuse_unknown(query, finder.encoder.loaded.vocabulary_words, finder.encoder.name)
         hits = finder.find(query, count, what)

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.console import say
+from app.page.usage import LOOPBACK, Usage, add_endpoint
 from asr.recognizers.registry import check_recognizer
 from core.errors import Parser, UserError
 from core.model_registry import RECOGNIZER
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from app.page.models import Models
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PASSWORD = "SAYBIRD_PASSWORD"
 
 
@@ -83,9 +85,8 @@ def serve(args: argparse.Namespace) -> int:
 
     page = build(models, ROOT)
     try:
-        launch(
-            page, args.host, args.port, (args.user, os.environ[PASSWORD]) if args.user else None, args.open
-        )
+        login = (args.user, os.environ[PASSWORD]) if args.user else None
+        launch(page, models.usage, args.host, args.port, login, args.open)
     except OSError as error:
         raise UserError(
             f"cannot listen on {args.host}:{args.port}: {error}; choose another --port"
@@ -116,7 +117,12 @@ def warm_up(models: "Models") -> None:
 
 
 def launch(
-    page: "object", host: str, port: int, login: tuple[str, str] | None = None, browser: bool = False
+    page: "gr.Blocks",
+    usage: Usage,
+    host: str,
+    port: int,
+    login: tuple[str, str] | None = None,
+    browser: bool = False,
 ) -> None:
     """Start to answer; returns at once. Raises OSError where the port is taken."""
     import gradio as gr
@@ -127,8 +133,9 @@ def launch(
     plain = ("system-ui", "sans-serif")
     theme = gr.themes.Base(radius_size="lg", font=plain, font_mono=("ui-monospace", "monospace"))
     theme.set(**{key + dark: value for key, value in COLOURS.items() for dark in ("", "_dark")})
-    page.launch(  # type: ignore[attr-defined]
+    app, _, _ = page.launch(
         server_name=host, server_port=port, auth=login, inbrowser=browser, prevent_thread_lock=True, quiet=True,
         share=False, ssr_mode=False, show_error=False, max_file_size=f"{MOST_UPLOAD}mb", footer_links=[],
         enable_monitoring=False, theme=theme, css=CSS, head=HEAD,
     )  # fmt: skip
+    add_endpoint(app, usage)

@@ -54,7 +54,7 @@ def add_api(models: Models) -> None:
     with gr.Column(visible=False):
         file, text, picture = gr.File(label="sound"), gr.Textbox(label="text"), gr.File(label="picture")
         model, data = gr.Textbox(first, label="model"), gr.Textbox(PAINTED, label="data")
-        what, count = gr.Textbox("pictures", label="what"), gr.Number(8, precision=0, label="count")
+        what, count = gr.Textbox("pictures", label="what"), gr.JSON(label="count")
         seeds, result = gr.JSON([0, 1, 2, 3], label="seeds"), gr.JSON(label="result")
         press = [gr.Button(name) for name in ("hear", "paint", "find")]
 
@@ -67,8 +67,9 @@ def add_api(models: Models) -> None:
         return actions.painted_json(actions.paint(models, text, model, check_list(seeds), maps=False))
 
     @told
-    def find(text: str, picture: str | None, data: str, what: str, count: float) -> list[dict[str, Any]]:
-        return actions.found_json(actions.find(models, text, picture, data, what, count))  # type: ignore[arg-type]
+    def find(text: str, picture: str | None, data: str, what: str, count: Any) -> list[dict[str, Any]]:
+        many = 8 if count is None else count
+        return actions.found_json(actions.find(models, text, picture, data, what, many))
 
     public = MODEL | {"api_visibility": "public"}
     press[0].click(hear, file, result, api_name="hear", **public)

@@ -120,7 +120,8 @@ class Speakers:
 
         with self._lock:
             one = self._there.pop(str(name), None)
-        return one.finish() if one else Transcript("")
+        with self.models.usage.count("speak"):
+            return one.finish() if one else Transcript("")
 
 
 def read_block(data: Any) -> tuple[int, np.ndarray]:

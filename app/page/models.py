@@ -1,6 +1,7 @@
 """What a page can use: the models and sets that are there, opened when first asked for, a few of them kept."""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from app.page.usage import Usage
 from core.errors import UserError, suggest
 from core.files import read_json
 from core.model_registry import PAINTER, RECOGNIZER, find_folder, model_name
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline import SpeechToImage
     from search.finder import Finder
 
+LONGEST_WAIT = 90.0  # seconds that a call waits for the others
+LONGEST_NAME = 60  # letters; others come from requests that are not the page's
 KEPT = 2  # painters and sets in memory, the ones used last
 PAINTED = "painted_birds"  # the set that is made where it is missing
 WHERE = ("weights/*", "runs/*", "runs/*/model")  # of model folders
@@ -88,15 +92,26 @@ class Models:
         if not self.painters:
             raise UserError(f"no painter in {root}/weights or {root}/runs; train one: python train_gan.py")
         self.recognizer, self.datasets = recognizer, datasets or root / "datasets"
-        self._lock = threading.RLock()
+        self.usage = Usage()
+        self._lock, self._opening = threading.RLock(), threading.Lock()
         self._hearing: Any = None
         self._painting, self._finding = Kept(self._load_painter), Kept(self._open_set)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """One model call at a time: several would take the cores from each other and all end later."""
-        with self._lock:
+        """One model call at a time: several would take the cores from each other and all end later.
+
+        Raises UserError where the others take too long.
+        """
+        began = time.monotonic()
+        there = self._lock.acquire(timeout=LONGEST_WAIT)
+        self.usage.add("waiting_seconds", "models", time.monotonic() - began)
+        if not there:
+            raise UserError("many people are here and the machine is busy; try it again in a minute")
+        try:
             yield
+        finally:
+            self._lock.release()
 
     def hearing(self) -> "SpeechToImage":
         with self._lock:
@@ -108,20 +123,20 @@ class Models:
 
     def painting(self, name: str) -> "SpeechToImage":
         """Raises UserError for a name that is not among `painters`."""
+        name = str(name)[:LONGEST_NAME]
         if name not in self.painters:
             raise UserError(
-                f'no model "{name[:60]}"{suggest(name[:60], self.painters)}; choose one of {", ".join(self.painters)}'
+                f'no model "{name}"{suggest(name, self.painters)}; choose one of {", ".join(self.painters)}'
             )
         with self._lock:
             return self._painting[name]
 
     def finding(self, name: str) -> "Finder":
         """The index of a set, which is made the first time. Raises UserError for a name that is not in `sets`."""
+        name = str(name)[:LONGEST_NAME]
         if name not in (there := sets(self.datasets)):
-            raise UserError(
-                f'no set "{name[:60]}"{suggest(name[:60], there)}; choose one of {", ".join(there)}'
-            )
-        with self._lock:
+            raise UserError(f'no set "{name}"{suggest(name, there)}; choose one of {", ".join(there)}')
+        with self._opening:  # not the turn of the models: an index takes minutes, and others go on meanwhile
             return self._finding[name]
 
     def vocabulary(self, name: str) -> tuple[list[str] | None, int]:
