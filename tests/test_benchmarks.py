@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import attngan_iteration, backbones, common, damsm, generation, listening, loader, search
+from benchmarks import (
+    attngan_iteration,
+    backbones,
+    common,
+    damsm,
+    generation,
+    listening,
+    loader,
+    page,
+    search,
+)
 from data.captioned_images import load_images
 
 
@@ -85,3 +95,15 @@ def test_a_long_recording_is_of_whole_clips_with_pauses():
     spoken = [value for value, before in zip(recording[1:], recording[:-1], strict=True) if value != before]
     assert [recording[0], *spoken] == [1, 0, 2, 0, 3, 0]
     assert listening.joined(clips, seconds=60.0)[1] == 4
+
+
+def test_the_answers_of_a_crowd_are_summed_up():
+    requests = [
+        page.Request("paint", sent, sent + took, "") for sent, took in ((0, 2), (1, 4), (2.5, 1), (10, 3))
+    ]
+    requests.append(page.Request("hear", 3, 3.5, "many people are here"))
+    paint, find, hear, everything = page.summary(requests)
+    assert (paint["requests"], paint["refused"], paint["median"]) == (4, 0, 2.5) and paint["p95"] == 3.85
+    assert find["requests"] == 0 and (hear["requests"], hear["refused"]) == (1, 1) and "median" not in hear
+    assert everything["requests"] == 5
+    assert page.overtaken(requests) == 1  # the second by the third; a refusal overtakes nobody
