@@ -141,6 +141,13 @@ class SpeechToImage:
             [words for part in parts for words in part.tokens],
         )
 
+    def interpolate(self, first: str, second: str, steps: int = 7, seed: int = 0) -> Samples:
+        """Two sentences -> Samples of `steps` pictures of one seed that lead from the first to the second. Raises
+        UserError as `paint`, or for too few or too many steps."""
+        if self.painter is None:
+            raise UserError("no painter was loaded; name its folder: SpeechToImage.load(painter=...)")
+        return self.painter.interpolate(first, second, steps, seed)
+
     def find(
         self,
         query: "Query",

@@ -15,6 +15,7 @@ from core.precision import autocast
 from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.encoders.registry import encoder_of_kind
 from t2i.families.registry import build_config, family_of
+from t2i.interpolation import interpolate
 
 
 class Samples(NamedTuple):
@@ -116,6 +117,22 @@ class Painter(nn.Module):
         with autocast(text.sentence.device, self.precision):
             output = family_of(self.config).sample(self.generator, text, seeds)
         return Samples(output.images, output.attention, [self.known(t) for t in texts])
+
+    @torch.inference_mode()
+    def interpolate(self, first: str, second: str, steps: int, seed: int) -> Samples:
+        """Two captions -> Samples of `steps` images of one seed from the first to the second, the ends as `paint` makes
+        them; without attention, for between the two an image has no words of its own.
+
+        Raises UserError for a caption without a known word, and as `t2i.interpolation.interpolate` does.
+        """
+        path = interpolate(self.encode([first]), self.encode([second]), steps)
+        outputs = []
+        for (
+            text
+        ) in path:  # one by one: they differ in length, and padding is not blind in every trained generator
+            with autocast(text.sentence.device, self.precision):
+                outputs.append(family_of(self.config).sample(self.generator, text, [seed]).images)
+        return Samples(tuple(torch.cat(stage) for stage in zip(*outputs, strict=True)), (), [])
 
 
 def painter_of(generator: nn.Module, encoder: ConditionEncoder) -> Painter:

@@ -34,10 +34,9 @@ NEGATIONS = _words("no not without never neither nor none lacking lacks except i
 
 COMMON = 1000  # words of a vocabulary that a misspelt word may stand for
 
-# Everyday words and what to say instead, the best first; only words that the vocabulary has are offered.
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    meant: tuple(instead.split())
-    for line, instead in (
+# Everyday words of one kind and what to say instead, the best first; only words that the vocabulary has are offered.
+_INSTEAD: dict[str, tuple[tuple[str, str], ...]] = {
+    "colour": (
         ("crimson scarlet ruby cherry vermilion maroon burgundy ginger", "red"),
         ("golden gold lemon blond mustard canary", "yellow"),
         ("amber peach apricot tangerine", "orange"),
@@ -50,6 +49,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         ("gray grey silver silvery slate charcoal ash ashy", "grey gray"),
         ("ebony jet inky", "black"),
         ("ivory cream snow snowy pearl", "white"),
+    ),
+    "part": (
         ("bill beak nib", "beak bill"),
         ("chest bosom", "breast"),
         ("tummy stomach abdomen underbelly", "belly underside"),
@@ -58,14 +59,25 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         ("feet foot leg claws", "legs"),
         ("plumage fur", "feathers"),
         ("tuft mohawk", "crest"),
+    ),
+    "size": (
         ("tiny wee petite", "small little"),
         ("big huge giant enormous", "large"),
+    ),
+    "shape": (
         ("chubby fat", "plump round"),
         ("slim slender skinny", "thin"),
         ("stripy striped", "streaked"),
-    )
+    ),
+}
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    meant: tuple(instead.split())
+    for lines in _INSTEAD.values()
+    for line, instead in lines
     for meant in line.split()
-}  # fmt: skip
+}
+# What one may say in place of another word of the kind: colours, parts, sizes, shapes.
+KINDS = {kind: frozenset(" ".join(map(" ".join, lines)).split()) for kind, lines in _INSTEAD.items()}
 PHRASES = {  # of two words, which captions write as one
     ("wing", "bar"): "wingbars", ("wing", "bars"): "wingbars", ("eye", "ring"): "eyering",
     ("eye", "rings"): "eyering", ("upper", "parts"): "upperparts", ("under", "side"): "underside",
