@@ -103,6 +103,17 @@ def open_recognizer(
     return module.open_recognizer(str(name).partition(":")[2], torch.device(device))
 
 
+def installed() -> list[str]:
+    """The names of others that can be opened here without fetching anything."""
+    names = []
+    for kind, other in EXTERNAL.items():
+        if importlib.util.find_spec(other.package) is None:
+            continue
+        module = importlib.import_module(f"asr.recognizers.{other.module}")
+        names += [f"{kind}:{which}" for which in module.weights_here()] if other.which else [kind]
+    return names
+
+
 def own(recognizer: "SpeechRecognizer", what: str) -> "Recognizer":
     """The recogniser, where it is one of ours. Raises UserError where it is not; what: needs one of ours."""
     from asr.recognizer import Recognizer

@@ -164,6 +164,20 @@ def find_weights(which: str) -> Path:
         ) from error
 
 
+def weights_here() -> list[str]:
+    """The names of which `find_weights` finds the weights."""
+    from faster_whisper import available_models
+
+    found = []
+    for which in available_models():
+        try:
+            find_weights(which)
+        except UserError:
+            continue
+        found.append(which)
+    return found
+
+
 def check_name(which: str) -> None:
     """Raises UserError for a name that faster-whisper does not know."""
     from faster_whisper import available_models

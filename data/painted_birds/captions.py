@@ -19,7 +19,7 @@ _SYNONYMS: dict[str, Sequence[str]] = {
     "bill": ("bill", "bill", "beak"),
 }
 _PLURAL = {"wings", "upperparts"}
-_BILL_WORDS: dict[str, Sequence[str]] = {
+BILL_WORDS: dict[str, Sequence[str]] = {
     "straight": ("sharp", "pointed"),
     "cone": ("short", "thick"),
     "dagger": ("long", "thin"),
@@ -88,7 +88,7 @@ def _draft(colours: Mapping[str, str], count: int, rng: np.random.Generator) -> 
 
 def _with_marks(text: str, colours: Mapping[str, str], marks: Marks, rng: np.random.Generator) -> str:
     """The sentence, sometimes with the shape of a part that it names, or a mark at its end."""
-    shapes = {"bill|beak": _BILL_WORDS[marks.bill], "tail": ("long",) if marks.long_tail else ("short",)}
+    shapes = {"bill|beak": BILL_WORDS[marks.bill], "tail": ("long",) if marks.long_tail else ("short",)}
     if marks.streaks:
         shapes["belly|breast|underside"] = ("streaked",)
     for nouns, words in shapes.items():

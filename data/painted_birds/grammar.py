@@ -46,10 +46,10 @@ _PART_WORDS = {
     "tail": "tail tails tailed rectrices",
     "bill": "bill beak bills beaks billed beaked",
 }
-_PARTS_OF_WORD = {word: part for part, words in _PART_WORDS.items() for word in words.split()}
+PARTS_OF_WORD = {word: part for part, words in _PART_WORDS.items() for word in words.split()}
 
 # nouns that take a colour but are no part of ours, so that "black eyes" names nothing
-_OTHER_NOUNS = _words(
+OTHER_NOUNS = _words(
     "eye eyes eyering eyerings eyebrow eyebrows leg legs foot feet tarsus tarsi throat nape neck crest wingbar "
     "wingbars bar bars spot spots stripe stripes ring rings cheek cheeks branch leaf leaves water sky grass"
 )
@@ -82,6 +82,21 @@ def named_colours(text: str) -> dict[str, str]:
     and tail are blue") and the bird itself as its body ("a red bird", "this bird is red"). A part to which the
     sentence gives several colours ("a red and black wing") is left out, for no single colour is right.
     """
+    found = _colours_of_parts(text)
+    return {part: next(iter(found[part])) for part in PARTS if len(found.get(part, ())) == 1}
+
+
+def unnamed_parts(text: str) -> list[str]:
+    """The parts of which a sentence says nothing, not even that they are there; the bird itself is named by its
+    colour alone."""
+    said = set(_colours_of_parts(text)) | {
+        PARTS_OF_WORD.get(word, "") for word in re.findall(r"[a-z]+", text.lower())
+    }
+    return [part for part in PARTS if part not in said]
+
+
+def _colours_of_parts(text: str) -> dict[str, set[str]]:
+    """All colours that a sentence gives to each part that it names."""
     tokens = re.findall(r"[a-z]+|[,;.]", text.lower().replace("bird's", "").replace("'s", ""))
     kinds = [_kind(token) for token in tokens]
     found: dict[str, set[str]] = {}
@@ -114,7 +129,7 @@ def named_colours(text: str) -> dict[str, str]:
         for at in _list_before(tokens, kinds, i, bound) if colours else ():
             for colour in colours:
                 bind(at, colour)
-    return {part: next(iter(found[part])) for part in PARTS if len(found.get(part, ())) == 1}
+    return found
 
 
 def swap_colour(text: str, part: str, colour: str) -> str | None:
@@ -156,6 +171,11 @@ def wrong_colours(text: str, rng: np.random.Generator) -> str:
     for word in reversed(found):
         if word.start() in changes:
             text = text[: word.start()] + changes[word.start()] + text[word.end() :]
+    return with_articles(text)
+
+
+def with_articles(text: str) -> str:
+    """The sentence with "a" or "an" as the letter after it asks."""
     return re.sub(r"\ba(?=n? (\w))n?", lambda a: "an" if a[1] in "aeiou" else "a", text)
 
 
@@ -164,9 +184,9 @@ def _kind(token: str) -> str:
         return "colour"
     if token in ("bird", "it"):
         return "body"
-    if token in _OTHER_NOUNS:
+    if token in OTHER_NOUNS:
         return "noun"
-    return _PARTS_OF_WORD.get(token, "")
+    return PARTS_OF_WORD.get(token, "")
 
 
 def _is_noun(kind: str) -> bool:
