@@ -83,7 +83,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr("asr.streaming.StreamingRecognizer", Stream)
     turn = models.Models.turn
     shared = SimpleNamespace(
-        _lock=threading.RLock(), hearing=lambda: SimpleNamespace(recognizer=None), usage=usage.Usage()
+        _lock=threading.RLock(), hearing=lambda name: SimpleNamespace(recognizer=None), usage=usage.Usage()
     )
     shared.turn = lambda: turn(shared)
     return shared
@@ -109,7 +109,7 @@ def test_a_block_is_taken_at_once_however_busy_the_models_are(streams):
 
 def test_what_the_decoding_says_is_told(streams):
     visitor = listening.Listening(streams)
-    streams.hearing = lambda: 1 / 0
+    streams.hearing = lambda name: 1 / 0
     with pytest.raises(ZeroDivisionError):
         visitor.feed(48_000, SOUND)
         visitor.finish()
@@ -126,8 +126,8 @@ def test_every_visitor_has_a_recording_of_their_own(streams):
     speakers = listening.Speakers(streams)
     for name, count in (("a" * 16, 1), ("b" * 16, 2), ("a" * 16, 3)):
         speakers.feed(block(np.zeros(count, np.int16), name=name))
-    assert speakers.finish("a" * 16).text == "4" and speakers.finish("b" * 16).text == "2"
-    assert speakers.finish("a" * 16).text == ""  # forgotten
+    assert speakers.take("a" * 16).finish().text == "4" and speakers.take("b" * 16).finish().text == "2"
+    assert speakers.take("a" * 16).finish().text == ""  # forgotten
     with pytest.raises(UserError, match="no name"):
         speakers.feed(block(SOUND, name="1"))
 
@@ -145,7 +145,7 @@ def test_a_recording_in_blocks_says_what_the_file_says(shared):
     for at in range(0, len(samples), 4800):
         speakers.feed(block(samples[at : at + 4800], rate))
     assert (
-        speakers.finish("0123456789abcdef").text
+        speakers.take("0123456789abcdef").finish().text
         == actions.hear(shared, ROOT / "samples" / "red_crown.ogg").text
     )
 

@@ -35,22 +35,28 @@ MOST_UPLOAD = 20  # MB of a recording or picture
 
 
 @counted
-def hear(models: Models, sound: Path | str | bytes | tuple[int, np.ndarray]) -> "Transcript":
-    """A recording of at most a minute, told by its content and never by its name -> Transcript.
+def hear(models: Models, sound: Path | str | bytes | np.ndarray, recognizer: str = "") -> "Transcript":
+    """A recording as `read_recording` takes it -> Transcript. recognizer: its name, "" for the first.
+
+    Raises UserError as `read_recording` does, and where there is no recogniser of that name.
+    """
+    samples = read_recording(sound)
+    with models.turn():
+        return models.hearing(recognizer).hear(samples)
+
+
+def read_recording(sound: Path | str | bytes | np.ndarray) -> np.ndarray:
+    """A recording of at most a minute, told by its content and never by its name -> samples (S,) at 16 kHz.
 
     Raises UserError where it cannot be read, is too large or too long.
     """
     from asr.audio import as_samples
 
-    if isinstance(sound, str | Path):
-        sound = upload(sound)
-    samples = as_samples(sound, LONGEST)
-    with models.turn():
-        return models.hearing().hear(samples)
+    return as_samples(upload(sound) if isinstance(sound, str | Path) else sound, LONGEST)
 
 
-def heard_json(transcript: "Transcript") -> dict[str, Any]:
-    """A transcript in JSON's own types; times in seconds."""
+def heard_json(transcript: "Transcript", ours: bool = True) -> dict[str, Any]:
+    """A transcript in JSON's own types; times in seconds. ours: see `note_of`."""
     from dataclasses import asdict
 
     return {
@@ -58,15 +64,18 @@ def heard_json(transcript: "Transcript") -> dict[str, Any]:
         "confidence": transcript.confidence,
         "seconds": transcript.seconds,
         "words": [asdict(word) for word in transcript.words],
-        "note": note_of(transcript),
+        "note": note_of(transcript, ours),
     }
 
 
-def note_of(transcript: "Transcript") -> str:
-    """What a visitor should know of a transcript; "" where all is well."""
+def note_of(transcript: "Transcript", ours: bool = True) -> str:
+    """What a visitor should know of a transcript; "" where all is well. ours: whether its confidences are those of our
+    recogniser, which alone are known to tell doubtful words."""
     if transcript.no_speech:
         why = transcript.why_nothing
         return f"{why[0].upper()}{why[1:]}."
+    if not ours:
+        return ""
     doubtful = [word.text for word in transcript.words if word.confidence < DOUBTFUL_WORD]
     if transcript.confidence < DOUBTFUL:
         return (
@@ -206,14 +215,20 @@ def as_png(image: "Image", facts: dict[str, str] | None = None) -> bytes:
 
 def as_zip(painted: Painted) -> bytes:
     """All pictures of the last stage, with a text that says what they are."""
+    names = [f"seed{seed}.png" for seed in painted.seeds]
+    facts = painted.facts | {"seeds": ", ".join(map(str, painted.seeds))}
+    return zipped(dict(zip(names, painted.pictures, strict=True)), facts)
+
+
+def zipped(pictures: dict[str, bytes], facts: dict[str, str]) -> bytes:
+    """Pictures by their names, and their facts in birds.txt."""
     import zipfile
 
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for seed, picture in zip(painted.seeds, painted.pictures, strict=True):
-            archive.writestr(f"seed{seed}.png", picture)
-        lines = painted.facts | {"seeds": ", ".join(map(str, painted.seeds))}
-        archive.writestr("birds.txt", "".join(f"{key}: {value}\n" for key, value in lines.items()))
+        for name, picture in pictures.items():
+            archive.writestr(name, picture)
+        archive.writestr("birds.txt", "".join(f"{key}: {value}\n" for key, value in facts.items()))
     return file.getvalue()
 
 

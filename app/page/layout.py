@@ -5,7 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from app.page import actions, seek, speak, write
+from app.page import actions, seek, speak, vary, write
+from app.page.listening import Speakers
 from app.page.models import PAINTED, Models
 from app.page.parts import MODEL, QUICK, connect_shared, make_shared, place_shared, told
 
@@ -22,19 +23,23 @@ def build(models: Models, root: Path) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as page:
         add_api(models)  # first, for the names: later functions of the same name get a number
         gr.HTML(HEADER)
-        shared = make_shared(models)
+        shared, speakers = make_shared(models), Speakers(models)
         with gr.Tabs(elem_id="sb-tabs") as tabs:
             with gr.Tab("Speak", id="speak") as first:
-                speak.place(shared, models, root)
+                speak.place(shared, speakers, models, root)
             with gr.Tab("Type", id="type") as second:
                 write.place(page, shared, models, root)
             with gr.Tab("Find", id="find") as third:
-                found = seek.Seek(models)
+                found = seek.Seek(shared, speakers, models)
             with gr.Tab("Models", id="models") as fourth:
-                for choice in models.painters.values():
-                    with gr.Accordion(choice.name, open=len(models.painters) < 3):
-                        gr.Markdown(choice.card or "This model has no card.")
+                for kind, choices in (("Painters", models.painters), ("Recognisers", models.recognizers)):
+                    gr.HTML(f'<h2 class="sb-kind">{kind}</h2>')
+                    for choice in choices.values():
+                        with gr.Accordion(choice.name, open=choice.name == next(iter(models.painters))):
+                            gr.Markdown(choice.card or "This model has no card.")
         panel = place_shared(shared)
+        with panel:
+            vary.place(shared, models)
         connect_shared(shared, models)
         for tab, has_panel in ((first, True), (second, True), (third, False), (fourth, False)):
             tab.select(lambda on=has_panel: gr.update(visible=on), None, panel, queue=False, **QUICK)
@@ -54,13 +59,15 @@ def add_api(models: Models) -> None:
     with gr.Column(visible=False):
         file, text, picture = gr.File(label="sound"), gr.Textbox(label="text"), gr.File(label="picture")
         model, data = gr.Textbox(first, label="model"), gr.Textbox(PAINTED, label="data")
+        recognizer = gr.Textbox(next(iter(models.recognizers)), label="recognizer")
         what, count = gr.Textbox("pictures", label="what"), gr.JSON(label="count")
         seeds, result = gr.JSON([0, 1, 2, 3], label="seeds"), gr.JSON(label="result")
         press = [gr.Button(name) for name in ("hear", "paint", "find")]
 
     @told
-    def hear(sound: str) -> dict[str, Any]:
-        return actions.heard_json(actions.hear(models, sound))
+    def hear(sound: str, recognizer: str) -> dict[str, Any]:
+        said = actions.hear(models, sound, recognizer)
+        return actions.heard_json(said, models.recognizer(recognizer).is_ours)
 
     @told
     def paint(text: str, model: str, seeds: list[int]) -> dict[str, Any]:
@@ -72,7 +79,7 @@ def add_api(models: Models) -> None:
         return actions.found_json(actions.find(models, text, picture, data, what, many))
 
     public = MODEL | {"api_visibility": "public"}
-    press[0].click(hear, file, result, api_name="hear", **public)
+    press[0].click(hear, [file, recognizer], result, api_name="hear", **public)
     press[1].click(paint, [text, model, seeds], result, api_name="paint", **public)
     press[2].click(find, [text, picture, data, what, count], result, api_name="find", **public)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.page.models import Models
-from asr.audio import LOWEST_RATE, RATES
+from asr.audio import LOWEST_RATE, RATES, SAMPLE_RATE
 from core.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,15 +28,22 @@ class Listening:
     come.
     """
 
-    def __init__(self, models: Models) -> None:
-        self.models = models
+    def __init__(self, models: Models, recognizer: str = "") -> None:
+        """recognizer: its name, "" for the first of `models`."""
+        self.models, self.recognizer = models, recognizer
         self.rate, self.seconds = 0, 0.0
-        self.blocks: list[np.ndarray] = []  # (S,) int16 each, those that wait to be decoded
+        self.heard: list[np.ndarray] = []  # (S,) int16 each, all that came
+        self.blocks: list[np.ndarray] = []  # those that wait to be decoded
         self.partial: Partial | None = None
         self._stream: StreamingRecognizer | None = None
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
         self._failure: Exception | None = None
+
+    @property
+    def sound(self) -> tuple[int, np.ndarray]:
+        """The rate in Hz and all samples (S,) int16, as `asr.audio.as_samples` takes them."""
+        return self.rate or SAMPLE_RATE, np.concatenate([np.zeros(0, np.int16), *self.heard])
 
     @property
     def is_full(self) -> bool:
@@ -48,6 +55,7 @@ class Listening:
         with self._lock:
             if len(samples) and not self.is_full and rate == (self.rate or rate):
                 self.rate = rate
+                self.heard.append(samples)
                 self.blocks.append(samples)
                 self.seconds += len(samples) / rate
             if self._worker is None and self.blocks:
@@ -60,11 +68,12 @@ class Listening:
         """What was said; the recording ends. Raises what its decoding raised."""
         from asr.transcript import Transcript
 
-        while (worker := self._worker) is not None:
-            worker.join()
-        self._complain()
-        with self.models.turn():
-            return self._stream.finish() if self._stream is not None else Transcript("")
+        with self.models.usage.count("speak"):
+            while (worker := self._worker) is not None:
+                worker.join()
+            self._complain()
+            with self.models.turn():
+                return self._stream.finish() if self._stream is not None else Transcript("")
 
     def _decode(self) -> None:
         """Decode until nothing is left."""
@@ -79,7 +88,7 @@ class Listening:
             try:
                 with self.models.turn():
                     if self._stream is None:
-                        recognizer = self.models.hearing().recognizer
+                        recognizer = self.models.hearing(self.recognizer).recognizer
                         self._stream = StreamingRecognizer(recognizer, self.rate)  # type: ignore[arg-type]
                     self.partial = self._stream.feed(np.concatenate(waiting))
             except Exception as error:  # told to the visitor by the next `feed` or `finish`
@@ -108,20 +117,16 @@ class Speakers:
             if name not in self._there:
                 while len(self._there) >= MOST_SPEAKERS:
                     self._there.popitem(last=False)
-                self._there[name] = Listening(self.models)
+                self._there[name] = Listening(self.models, str(data.get("recognizer") or ""))
             self._there.move_to_end(name)
             one = self._there[name]
         one.feed(rate, samples)
         return one
 
-    def finish(self, name: Any) -> "Transcript":
-        """The transcript of a recording, which is forgotten then; an empty one where there is none of that name."""
-        from asr.transcript import Transcript
-
+    def take(self, name: Any) -> Listening:
+        """The recording of a name, which is forgotten then; an empty one where there is none."""
         with self._lock:
-            one = self._there.pop(str(name), None)
-        with self.models.usage.count("speak"):
-            return one.finish() if one else Transcript("")
+            return self._there.pop(str(name), None) or Listening(self.models)
 
 
 def read_block(data: Any) -> tuple[int, np.ndarray]:

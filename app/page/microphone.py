@@ -4,6 +4,14 @@ Gradio's own streaming microphone throws sound away: what comes while its event 
 second. Here a worklet takes every sample, and none is dropped before the server has it.
 """
 
+from typing import Any
+
+import gradio as gr
+
+from app.page import markup
+from app.page.listening import LONGEST, Speakers
+from core.errors import UserError
+
 MARKUP = """<div class="sb-talk"><button type="button" class="sb-record" aria-pressed="false">
 <i aria-hidden="true"></i><span>Speak</span></button><kbd>space bar</kbd></div>
 <div class="sb-live" aria-live="polite"></div>"""
@@ -37,7 +45,8 @@ const packed = blocks => {
 const send = async one => {
   if (one.sending || !one.blocks.length) return one.sending;
   const blocks = one.blocks.splice(0);
-  one.sending = server.listen({id: one.id, rate: one.context.sampleRate, pcm: packed(blocks)}).then(answer => {
+  one.sending = server.listen({id: one.id, rate: one.context.sampleRate, pcm: packed(blocks),
+    recognizer: one.recognizer}).then(answer => {
     one.failures = 0;
     if (answer.html) live.innerHTML = answer.html;
     if (answer.stop && talk === one) stop();
@@ -51,7 +60,8 @@ const send = async one => {
 const start = async () => {
   if (!navigator.mediaDevices)
     return say("Browsers give the microphone to https or localhost only: upload a recording.");
-  const one = talk = {id: crypto.randomUUID(), blocks: [], sending: null, failures: 0};
+  const one = talk = {id: crypto.randomUUID(), blocks: [], sending: null, failures: 0,
+    recognizer: document.body.dataset.recognizer || ""};
   show(true);
   say("Listening…");
   try {
@@ -96,4 +106,24 @@ const stop = async () => {
 button.addEventListener("click", () => talk ? stop() : start());
 """.replace("TICK", str(TICK))
 
-DONE = '() => { document.querySelector("#sb-mic .sb-live").innerHTML = ""; }'  # the transcript has taken its place
+# the transcript has taken the place of the text so far
+DONE = """() => document.querySelectorAll(".sb-live").forEach(live => { live.innerHTML = ""; })"""
+CHOOSE = "name => { document.body.dataset.recognizer = name; }"  # of the recogniser, for the next recording
+
+
+def place(speakers: Speakers, elem_id: str) -> gr.HTML:
+    """The button; its `submit` has the `id` of a recording that has ended, see `Speakers.take`."""
+
+    def listen(data: Any) -> dict[str, Any]:
+        """Called by the browser, several times a second -> the text so far; stop: nothing more is heard."""
+        try:
+            one = speakers.feed(data)
+        except UserError as error:
+            return {"html": markup.note(str(error)), "stop": True}
+        if one.is_full:
+            return {"html": markup.note(f"{LONGEST:.0f} seconds are full."), "stop": True}
+        return {"html": markup.listening(one.partial), "stop": False}
+
+    return gr.HTML(
+        MARKUP, elem_id=elem_id, elem_classes="sb-mic", js_on_load=SCRIPT, server_functions=[listen]
+    )

@@ -21,37 +21,61 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT = 90.0  # seconds that a call waits for the others
 LONGEST_NAME = 60  # letters; others come from requests that are not the page's
-KEPT = 2  # painters and sets in memory, the ones used last
+KEPT = 2  # of each, painters, recognisers and sets, in memory, the ones used last
 PAINTED = "painted_birds"  # the set that is made where it is missing
 WHERE = ("weights/*", "runs/*", "runs/*/model")  # of model folders
 LONGEST_CARD = 20_000  # characters
 
 
 class Choice(NamedTuple):
-    """A painter that can be chosen."""
+    """A model that can be chosen. source: its folder, or the name of a recogniser that is not ours."""
 
     name: str
-    folder: Path
+    source: Path | str
     card: str  # Markdown
+
+    @property
+    def is_ours(self) -> bool:
+        return isinstance(self.source, Path)
 
 
 def painters(root: Path) -> dict[str, Choice]:
     """The painters in weights/ and runs/ of a checkout by their names, the released one first."""
+    return model_folders(root, "painter", find_folder(PAINTER))
+
+
+def recognizers(root: Path, first: Path | str = RECOGNIZER) -> dict[str, Choice]:
+    """The recognisers in weights/ and runs/ of a checkout by their names, and others where they are installed; `first`,
+    as `SpeechToImage.load` takes it, leads."""
+    from asr.recognizers.registry import external, installed
+
+    found = {}
+    for name in dict.fromkeys([*([str(first)] if external(first) else []), *installed()]):
+        found[name] = Choice(name, name, "A recogniser of another project, with confidences of its own.")
+    if external(first):
+        return found | model_folders(root, "recognizer", find_folder(RECOGNIZER))
+    folder = find_folder(first)
+    named = Choice(model_name(folder), folder, read_card(folder))
+    return {named.name: named} | model_folders(root, "recognizer", folder) | found
+
+
+def model_folders(root: Path, kind: str, first: Path) -> dict[str, Choice]:
+    """The models of a kind in weights/ and runs/ of a checkout by their names; that of the name of `first` leads."""
     found = {}
     for folder in sorted({path for pattern in WHERE for path in root.glob(pattern)}):
         if not (folder / "model.safetensors").is_file():
             continue
         try:
-            kind = read_json(folder / "config.json").get("kind")
+            is_kind = read_json(folder / "config.json").get("kind") == kind
         except (
             UserError,
             AttributeError,
         ):  # a run that has just begun, or a damaged folder: nothing to choose
             continue
-        if kind == "painter":
+        if is_kind:
             found[model_name(folder)] = Choice(model_name(folder), folder, read_card(folder))
-    first = model_name(find_folder(PAINTER))
-    return dict(sorted(found.items(), key=lambda item: item[0] != first))
+    name = model_name(first)
+    return dict(sorted(found.items(), key=lambda item: item[0] != name))
 
 
 def read_card(folder: Path) -> str:
@@ -65,6 +89,14 @@ def sets(folder: Path) -> list[str]:
     """Names of the sets in datasets/; that of painted birds is always among them."""
     there = (path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
     return [PAINTED, *sorted(name for name in there if name != PAINTED and name[0] != ".")]
+
+
+def chosen(among: dict[str, Choice], name: Any, what: str) -> Choice:
+    """Raises UserError for a name that is not there, or anything else that a request may hold."""
+    name = str(name)[:LONGEST_NAME]
+    if name not in among:
+        raise UserError(f'no {what} "{name}"{suggest(name, among)}; choose one of {", ".join(among)}')
+    return among[name]
 
 
 @dataclass
@@ -91,10 +123,11 @@ class Models:
         self.painters = painters(root)
         if not self.painters:
             raise UserError(f"no painter in {root}/weights or {root}/runs; train one: python train_gan.py")
-        self.recognizer, self.datasets = recognizer, datasets or root / "datasets"
+        self.recognizers = recognizers(root, recognizer)
+        self.datasets = datasets or root / "datasets"
         self.usage = Usage()
         self._lock, self._opening = threading.RLock(), threading.Lock()
-        self._hearing: Any = None
+        self._hearing = Kept(self._load_recognizer)
         self._painting, self._finding = Kept(self._load_painter), Kept(self._open_set)
 
     @contextmanager
@@ -113,23 +146,21 @@ class Models:
         finally:
             self._lock.release()
 
-    def hearing(self) -> "SpeechToImage":
-        with self._lock:
-            if self._hearing is None:
-                from pipeline import SpeechToImage
+    def recognizer(self, name: str = "") -> Choice:
+        """The recogniser of that name, the first for "". Raises UserError for a name that is not among them."""
+        return chosen(self.recognizers, name or next(iter(self.recognizers)), "recogniser")
 
-                self._hearing = SpeechToImage.load(self.recognizer, None)
-            return self._hearing
+    def hearing(self, name: str = "") -> "SpeechToImage":
+        """Raises UserError as `recognizer` does, or where it cannot be loaded."""
+        choice = self.recognizer(name)
+        with self._lock:
+            return self._hearing[choice.name]
 
     def painting(self, name: str) -> "SpeechToImage":
         """Raises UserError for a name that is not among `painters`."""
-        name = str(name)[:LONGEST_NAME]
-        if name not in self.painters:
-            raise UserError(
-                f'no model "{name}"{suggest(name, self.painters)}; choose one of {", ".join(self.painters)}'
-            )
+        choice = chosen(self.painters, name, "model")
         with self._lock:
-            return self._painting[name]
+            return self._painting[choice.name]
 
     def finding(self, name: str) -> "Finder":
         """The index of a set, which is made the first time. Raises UserError for a name that is not in `sets`."""
@@ -147,7 +178,12 @@ class Models:
     def _load_painter(self, name: str) -> "SpeechToImage":
         from pipeline import SpeechToImage
 
-        return SpeechToImage.load(None, self.painters[name].folder)
+        return SpeechToImage.load(None, self.painters[name].source)
+
+    def _load_recognizer(self, name: str) -> "SpeechToImage":
+        from pipeline import SpeechToImage
+
+        return SpeechToImage.load(self.recognizers[name].source, None)
 
     def _open_set(self, name: str) -> "Finder":
         from app.finding import locate

@@ -46,6 +46,7 @@ def _views() -> str:
     return "".join(rules) + f"{grey}{{filter:grayscale(1) brightness(.6)}}"
 
 
+# Gradio puts its own class before every selector inside @media, where .gradio-container would then match nothing
 CSS = (
     """
 :root{--sb-paper:#fbfaf7;--sb-card:#fff;--sb-ink:#22262b;--sb-soft:#5f6670;--sb-line:#dcd8ce;--sb-accent:#a83a1b;
@@ -53,7 +54,8 @@ CSS = (
 .dark{--sb-paper:#16181b;--sb-card:#1f2226;--sb-ink:#ece9e2;--sb-soft:#a6adb6;--sb-line:#383d44;--sb-accent:#f3936b;
 --sb-on:#1a1210;--sb-mark:#5a3a1e}
 body,gradio-app,.gradio-container{background:var(--sb-paper)!important;color:var(--sb-ink)}
-.gradio-container{max-width:1080px!important;margin:0 auto!important;padding:0 20px 40px!important}
+.gradio-container{max-width:1080px!important;margin:0 auto!important;padding:0 clamp(14px,4vw,48px) 40px!important}
+.gradio-container .main{padding-left:0!important;padding-right:0!important}
 .gradio-container :focus-visible{outline:3px solid var(--sb-accent)!important;outline-offset:2px!important}
 footer{display:none!important}
 .sb-head{padding:30px 0 6px}
@@ -62,7 +64,6 @@ footer{display:none!important}
 #sb-tabs .tab-container button{font-size:17px;padding:8px 18px;color:var(--sb-soft)}
 #sb-tabs .tab-container button.selected{color:var(--sb-accent)}
 #sb-tabs .tab-container button.selected::after{background:var(--sb-accent)}
-#sb-mic .icon-button-wrapper,#sb-mic .microphone .microphone-wrapper{display:none}
 .sb-row{align-items:center;gap:8px!important;flex-wrap:wrap}
 .sb-row>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
 .sb-row button,button.sb-small{border:1px solid var(--sb-line)!important;border-radius:18px!important;
@@ -78,24 +79,13 @@ cursor:pointer;
 box-shadow:0 0 0 calc(var(--level,0)*22px) color-mix(in srgb,var(--sb-accent) 28%,transparent);
 transition:box-shadow .1s}
 .sb-record *{color:var(--sb-on)!important}
-
+.sb-mic{border:0!important;background:none!important;box-shadow:none!important;overflow:visible!important}
 .gradio-container .html-container{padding:0!important}
 #sb-transcript .error,#sb-transcript .clear-status,#sb-birds .error,#sb-birds .clear-status,#sb-found .error,
 #sb-found .clear-status{display:none!important}
 .sb-record i{width:18px;height:18px;border-radius:9px;background:var(--sb-on)}
 .sb-record[aria-pressed=true] i{border-radius:3px}
 .sb-talking #sb-transcript,.gradio-container:has(#sb-mic .sb-live p) #sb-transcript{display:none}
-.sb-row{align-items:center;gap:8px!important;flex-wrap:wrap}
-.sb-row>*{flex:0 0 auto!important;min-width:0!important;width:auto!important}
-.sb-row button,button.sb-small{border:1px solid var(--sb-line)!important;border-radius:18px!important;
-font-weight:400!important;font-size:15px!important;padding:7px 14px!important;min-width:0!important}
-#sb-paint{flex:2}#sb-paint,#sb-seek{font-size:17px;min-height:48px}
-#sb-panel textarea{font-size:18px}
-#sb-mic{border:0!important;background:none!important;box-shadow:none!important;overflow:visible!important}
-#sb-mic .record-button,#sb-mic .stop-button,#sb-mic .stop-button-paused{font-size:20px!important;font-weight:600;
-height:72px!important;min-width:230px;border-radius:36px!important;border:0!important;padding:0 34px!important;
-background:var(--sb-accent)!important;color:var(--sb-on)!important;justify-content:center;cursor:pointer}
-#sb-mic .record-button::before{background:var(--sb-on)!important}
 .sb-heard{font:400 26px/1.45 var(--sb-heads);margin:10px 0;color:var(--sb-ink)}
 .sb-soft{color:var(--sb-soft)}
 .sb-word{margin-right:.1em;white-space:nowrap}
@@ -106,6 +96,7 @@ background:var(--sb-accent)!important;color:var(--sb-on)!important;justify-conte
 .sb-chips{display:flex;flex-wrap:wrap;gap:8px;margin:6px 0}
 .sb-chip{border:1px solid var(--sb-line);background:var(--sb-card);color:var(--sb-ink);border-radius:18px;
 padding:7px 14px;font:inherit;font-size:15px;cursor:pointer;text-align:left}
+.sb-chips .sb-chip{margin:0}
 .sb-chip:hover{border-color:var(--sb-accent)}
 .sb-chip s{color:var(--sb-soft)}
 .sb-unknown{display:inline-flex;gap:8px;align-items:center;margin:0 14px 6px 0;flex-wrap:wrap}
@@ -139,11 +130,48 @@ grid-template-columns:repeat(auto-fill,minmax(190px,1fr))}
 .sb-found img{width:100%;height:100%;object-fit:cover;margin:0;border-radius:0}
 .sb-found p{display:block!important;margin:4px 0;font-size:15px;color:var(--sb-ink)}
 .sb-found p.sb-source,.sb-score{color:var(--sb-soft);font-size:13px;overflow-wrap:anywhere}
-@media (max-width:640px){.gradio-container .main{padding-left:0!important;padding-right:0!important}
+.sb-scroll{overflow-x:auto;contain:inline-size;border-radius:12px;scroll-snap-type:x proximity}
+#sb-find{border-radius:24px!important;min-height:48px;font-size:17px!important;font-weight:600!important;
+padding:7px 40px!important;border-color:var(--sb-accent)!important}
+#sb-mic-find,#sb-mic-find .html-container,#sb-mic-find .prose{display:contents}
+#sb-mic-find .sb-talk{padding:0}
+#sb-mic-find .sb-talk kbd{display:none}
+#sb-mic-find .sb-record{height:48px;min-width:0;padding:0 24px!important;font-size:17px!important;gap:10px;
+border-radius:24px!important;color:var(--sb-ink);background:var(--sb-card)}
+#sb-mic-find .sb-record span{color:var(--sb-ink)!important}
+#sb-mic-find .sb-record i{width:14px;height:14px;background:var(--sb-accent)}
+#sb-mic-find .sb-live{order:9;flex:0 0 100%!important}
+#sb-mic-find .sb-live:empty{display:none}
+#sb-find-note:not(:has(.prose>*)),#sb-sound:not(:has(.prose>*)),#sb-offers:not(:has(.prose>*)),
+#sb-vary:not(:has(.prose>*)),#sb-varied:not(:has(.prose>*)){display:none}
+.dark .sb-sound img{filter:brightness(.88)}
+.sb-sound{margin:2px 0 8px}
+.sb-sound summary{cursor:pointer;color:var(--sb-soft);font-size:15px;width:fit-content;padding:4px 0}
+.sb-sound img{display:block;width:100%;min-width:680px;height:auto;border-radius:12px;margin:4px 0}
+.sb-sound .sb-link{margin-left:0}
+.sb-change{margin:6px 0 0}
+.sb-change h3{font:500 19px/1.3 var(--sb-heads);color:var(--sb-ink);margin:0 0 2px}
+.sb-line{font:400 21px/1.7 var(--sb-heads);color:var(--sb-ink);margin:0;overflow-wrap:anywhere}
+.sb-swap{font:inherit;color:inherit;background:none;border:0;border-bottom:2px dotted var(--sb-accent);padding:0 1px;
+cursor:pointer}
+.sb-swap:hover{background:var(--sb-mark)}
+.sb-swap[aria-expanded=true]{background:var(--sb-accent);color:var(--sb-on);border-radius:4px}
+.sb-chips[hidden]{display:none}
+.sb-changed mark{background:var(--sb-mark);color:var(--sb-ink);border-radius:4px;padding:0 4px}
+.sb-pairs{display:grid;gap:14px 28px;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));
+margin-bottom:10px}
+.sb-pair{display:grid;gap:8px;grid-template-columns:repeat(2,minmax(0,1fr))}
+.sb-strip{display:grid;gap:8px;grid-auto-flow:column;grid-auto-columns:minmax(120px,1fr)}
+.sb-strip .sb-bird{scroll-snap-align:start}
+.sb-ends{display:flex;justify-content:space-between;gap:24px;color:var(--sb-soft);font-size:14px}
+.sb-ends span:last-child{text-align:right}
+.sb-kind{font:500 22px/1.3 var(--sb-heads);margin:12px 0 0;color:var(--sb-ink)}
+@media (max-width:640px){
 #sb-tabs .tab-container button{padding:8px 9px!important;font-size:16px}
-.gradio-container{padding:0 12px 30px!important}.sb-head h1{font-size:30px}
+.sb-head h1{font-size:30px}
 .sb-grid{grid-template-columns:repeat(2,minmax(0,1fr))!important}.sb-heard{font-size:22px}
-.sb-found ol{grid-template-columns:repeat(2,minmax(0,1fr))}.sb-record{flex:1}.sb-talk kbd{display:none}}
+.sb-found ol{grid-template-columns:repeat(2,minmax(0,1fr))}#sb-mic .sb-record{flex:1}
+.sb-talk kbd{display:none}#sb-find{flex:1 0 100%!important}}
 @media (prefers-reduced-motion:reduce){.sb-waiting>div{animation:none}.sb-over{transition:none}}
 """.replace("HEADS", HEADS)
     + _views()
@@ -155,8 +183,8 @@ document.addEventListener("keydown", event => {
   if (event.code !== "Space" || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const at = document.activeElement;
   if (at && at !== document.body && at.closest("input,textarea,select,button,a,[contenteditable],[role]")) return;
-  const button = document.querySelector("#sb-mic .sb-record");
-  if (button && button.offsetParent !== null) { event.preventDefault(); button.click(); }
+  const button = [...document.querySelectorAll(".sb-record")].find(one => one.offsetParent !== null);
+  if (button) { event.preventDefault(); button.click(); }
 });
 </script>"""
 
@@ -165,3 +193,16 @@ BUTTONS = """element.addEventListener("click", event => {
   const button = event.target.closest("button.sb-chip");
   if (button) trigger("click", {...button.dataset});
 });"""
+
+# A word of the sentence under the birds shows, and hides, what may be said in its place.
+SWAPS = """element.addEventListener("click", event => {
+  const word = event.target.closest("button.sb-swap");
+  if (!word) return;
+  const open = word.getAttribute("aria-expanded") !== "true";
+  for (const other of element.querySelectorAll(".sb-swap")) {
+    const on = other === word && open;
+    other.setAttribute("aria-expanded", on);
+    element.querySelector("#" + other.getAttribute("aria-controls")).hidden = !on;
+  }
+});
+"""

@@ -30,7 +30,7 @@ def place(page: gr.Blocks, shared: Shared, models: Models, root: Path) -> None:
         return str(event.text)
 
     examples.click(choose, None, shared.sentence, **QUICK).success(
-        painter(models), shared.settings, shared.birds, **MODEL
+        painter(models), shared.settings, shared.results, **MODEL
     )
     shared.model.change(show_words, shared.model, known, **QUICK)
     page.load(show_words, shared.model, known, **QUICK)

@@ -1,0 +1,64 @@
+"""Pictures that differ in one thing: one word of the sentence, or the way from one sentence to another."""
+
+from dataclasses import dataclass
+
+from app.page import words
+from app.page.actions import Painted, as_png, check_seeds, check_sentence, nothing_known, paint, understand
+from app.page.models import Models
+from app.page.usage import counted
+from core.errors import UserError
+
+STEPS = 7  # pictures from one sentence to another
+
+
+def change_word(models: Models, before: Painted, number: int, by: str) -> Painted:
+    """The same seeds with another word in the place of one. number: of the word in the sentence, from 0.
+
+    Raises UserError for what was not offered.
+    """
+    known, _ = models.vocabulary(before.model)
+    offered = {piece.word: piece.choices for piece in words.pieces(before.text, known)}
+    if by not in offered.get(number, ()):
+        raise UserError("this word cannot be said in that place; choose one that is offered")
+    return paint(models, words.change(before.text, number, by), before.model, before.seeds, maps=False)
+
+
+@dataclass
+class Walk:
+    """Pictures of one seed from one sentence to another, PNG with their facts."""
+
+    first: str
+    second: str
+    model: str
+    seed: int
+    pictures: list[bytes]
+    facts: dict[str, str]
+
+    def name(self, i: int) -> str:
+        """What picture i shows."""
+        share = i / (len(self.pictures) - 1)
+        return {0.0: self.first, 1.0: self.second}.get(share, f"{share:.0%} of the way")
+
+
+@counted
+def walk(models: Models, first: str, second: str, model: str, seed: int, steps: int = STEPS) -> Walk:
+    """Raises UserError as `paint` does, for either sentence, and where both are the same."""
+    from visualization.canvas import to_image
+
+    first, second, (seed,) = check_sentence(first), check_sentence(second), check_seeds([seed])
+    if first == second:
+        raise UserError("both sentences are the same; write another one to go to")
+    bird = models.painting(model)
+    for text in (first, second):
+        if (understood := understand(models, text, model)) and understood.nothing:
+            raise nothing_known(text, models.vocabulary(model)[0] or [], model)
+    with models.turn():
+        images = bird.interpolate(first, second, steps, seed).images[-1].float().numpy()
+    painter = bird.painter
+    assert painter is not None
+    facts = {"Software": "saybird", "from": first, "to": second, "model": model,
+             "model sha256": painter.checksum, "precision": painter.precision, "seeds": str(seed)}  # fmt: skip
+    pictures = [
+        as_png(to_image(image), facts | {"step": f"{i + 1} of {steps}"}) for i, image in enumerate(images)
+    ]
+    return Walk(first, second, model, seed, pictures, facts)
