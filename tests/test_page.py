@@ -14,11 +14,12 @@ import pytest
 import soundfile
 from PIL import Image
 
-from app.page import actions, command, listening, markup, models, usage
+from app.page import actions, command, listening, markup, models, sound, usage, variations, words
 from asr.streaming import Partial
 from asr.transcript import Transcript, Word
 from core.errors import UserError
 from t2i.suggestions import understand
+from visualization.canvas import DOUBT
 
 ROOT = Path(__file__).resolve().parents[1]
 SENTENCE = "a red bird with black wings"
@@ -261,7 +262,12 @@ def test_pictures_and_captions_are_found(with_set, tmp_path):
     captions = actions.find(with_set, "", source, "tiny", "captions", 4)
     assert len({hit.caption for hit in captions}) == 4
     json.dumps(actions.found_json(hits))
-    assert markup.hits(hits, "query").count("<li>") == 3
+    shown = markup.hits(hits, "query")
+    assert shown.count("<li>") == 3
+    read = re.sub("<[^>]*>", "", shown)  # as it is copied and read aloud
+    assert re.search(
+        rf"1 {hits[0].score:.3f}\s+{re.escape(hits[0].caption)}\s+{re.escape(hits[0].source)}", read
+    )
 
 
 @pytest.mark.parametrize("given, said", [
@@ -294,19 +300,191 @@ def test_few_models_are_kept():
     assert made == ["a", "b", "c", "b"]
 
 
+# ---- words ----
+
+KNOWN = [
+    "a",
+    "bird",
+    "red",
+    "black",
+    "orange",
+    "grey",
+    "gray",
+    "small",
+    "little",
+    "large",
+    "head",
+    "bill",
+    "beak",
+    "tail",
+    "wing",
+    "wings",
+    "legs",
+    "winged",
+    "backed",
+]
+
+
+def test_a_word_may_be_changed_for_others_of_its_kind_that_the_painter_knows():
+    found = words.pieces("A small, red bird with grey wings; a Winged zyzzy bill.", KNOWN)
+    assert "".join(piece.text for piece in found) == "A small, red bird with grey wings; a Winged zyzzy bill."
+    offered = {piece.text: piece.choices for piece in found if piece.choices}
+    assert offered == {
+        "small": ("little", "large"),
+        "red": ("black", "orange", "grey", "gray"),
+        "grey": ("red", "black", "orange"),  # gray would be the same
+        "wings": ("legs",),
+        "Winged": ("backed",),
+        "bill": ("head", "beak", "tail", "wing"),
+    }
+    assert [piece.word for piece in found if piece.word is not None] == list(range(11))
+    letters = words.choices("red", None)  # a painter that reads letters knows them all
+    assert len(letters) == words.MOST_CHOICES and "red" not in letters
+
+
+def test_the_word_that_was_chosen_is_changed_and_its_article():
+    assert words.change("A red bird with red wings", 4, "orange") == "A red bird with orange wings"
+    assert words.change("an orange bird, an owl", 1, "red") == "a red bird, an owl"
+    assert words.change("a red bird", 9, "blue") == "a red bird"
+
+
+@pytest.mark.parametrize("text, names", [
+    ("a red and black bird", ["head", "wings", "tail", "bill", "size"]),
+    ("this large bird has a crown, WINGS and a beak", ["body", "tail"]),
+    ("", ["head", "body", "wings", "tail", "bill", "size"]),
+])  # fmt: skip
+def test_what_a_sentence_leaves_open_is_said(text, names):
+    assert words.left_open(text, KNOWN) == names  # it has no word for the belly
+    assert words.left_open("zyzzy", ["red"]) == []  # the painter has no word for any of it
+    shown = markup.open_questions(["head", "tail", "size"])
+    assert "nothing of head, tail and size:" in shown and markup.open_questions([]) == ""
+
+
+def test_one_word_is_changed_at_the_same_seeds(shared):
+    before = actions.paint(shared, SENTENCE, "painted-attngan", [3, 4])
+    after = variations.change_word(shared, before, 1, "blue")
+    assert (after.text, after.seeds, after.model) == ("a blue bird with black wings", [3, 4], before.model)
+    shown = markup.changed(before, after)
+    assert shown.count('class="sb-pair"') == 2 and "a <mark>blue</mark> bird" in shown
+    assert f'alt="{SENTENCE}"' in shown and 'alt="a blue bird with black wings"' in shown
+    for number, by in ((1, "wings"), (0, "blue"), (99, "blue"), (1, "<b>")):
+        with pytest.raises(UserError, match="offered"):
+            variations.change_word(shared, before, number, by)
+    choices = markup.changing(words.pieces(SENTENCE, shared.vocabulary("painted-attngan")[0]))
+    assert choices.count('aria-expanded="false"') == 3 and choices.count("hidden") == 3
+    assert 'data-number="1" data-by="blue"' in choices
+
+
+def test_steps_lead_from_one_sentence_to_another(shared):
+    other = "a blue bird with a white belly"
+    done = variations.walk(shared, SENTENCE, f" {other}\n", "painted-attngan", 3)
+    assert len(done.pictures) == variations.STEPS and done.name(0) == SENTENCE and done.name(6) == other
+    alone = actions.paint(shared, other, "painted-attngan", [3], maps=False)
+    assert np.abs(pixels(done.pictures[6]) - pixels(alone.pictures[0])).max() <= 1
+    facts = Image.open(io.BytesIO(done.pictures[2])).info
+    assert (facts["from"], facts["to"], facts["step"], facts["seeds"]) == (SENTENCE, other, "3 of 7", "3")
+    shown = markup.walk(done)
+    assert shown.count("<figure") == 7 and 'alt="33% of the way"' in shown and 'download="birds.zip"' in shown
+
+
+@pytest.mark.parametrize("first, second, seed, said", [
+    (SENTENCE, SENTENCE, 0, "same"), ("", SENTENCE, 0, "no sentence"), (SENTENCE, "zyzzy", 0, "it knows e.g."),
+    (SENTENCE, "a blue bird", -1, "whole number"), (SENTENCE, "word " * 999, 0, "at most 1000"),
+])  # fmt: skip
+def test_a_way_that_leads_nowhere_is_refused(shared, first, second, seed, said):
+    with pytest.raises(UserError, match=said):
+        variations.walk(shared, first, second, "painted-attngan", seed)
+
+
+# ---- what a recording looks like ----
+
+
+def test_a_recording_is_drawn_with_its_words_and_told_in_words(shared):
+    path = ROOT / "samples" / "red_crown.ogg"
+    said = actions.hear(shared, path)
+    heard = sound.sound_of(actions.read_recording(path), said)
+    assert heard.mel.shape[0] == 80 and abs(heard.mel.shape[1] - 100 * said.seconds) < 5
+    assert heard.mel.dtype == np.float16  # little to keep for every visitor
+    image = Image.open(io.BytesIO(sound.draw(heard)))
+    assert image.width > image.height and image.info["text"] == said.text
+    word = said.words[0]
+    shown = markup.spectrogram(heard)
+    assert (
+        f"{word.text} {word.start:.1f} to {word.end:.1f}" in shown and 'download="spectrogram.png"' in shown
+    )
+
+
+def test_doubtful_words_are_drawn_apart_for_our_recogniser_alone():
+    doubtful = sound.Sound(np.zeros((80, 100), np.float16), 1.0, [Word("bird", 0.1, 0.5, 0.1)])
+    theirs = doubtful._replace(ours=False)
+    coloured = [(pixels(sound.draw(one))[..., :3] == DOUBT).all(-1).any() for one in (doubtful, theirs)]
+    assert coloured == [True, False]
+
+
+def test_a_minute_of_many_words_is_told_shortly():
+    many = [Word("wing", i / 4, i / 4 + 0.2, 0.9) for i in range(240)]
+    heard = sound.Sound(np.zeros((80, 6000), np.float16), 60.0, many)
+    assert len(sound.told(heard)) < 1500 and len(sound.draw(heard)) < 2_000_000
+
+
+# ---- recognisers ----
+
+
+def test_recognisers_are_listed_with_their_cards(shared, monkeypatch):
+    assert (
+        next(iter(shared.recognizers)) == "painted-recognizer" and "painted-attngan" not in shared.recognizers
+    )
+    assert shared.recognizer().is_ours and "WER" in shared.recognizer().card
+    monkeypatch.setattr("asr.recognizers.registry.installed", lambda: ["whisper:tiny.en", "pocketsphinx"])
+    assert list(models.recognizers(ROOT))[0] == "painted-recognizer"
+    assert list(models.recognizers(ROOT))[-2:] == ["whisper:tiny.en", "pocketsphinx"]
+    assert list(models.recognizers(ROOT, "pocketsphinx"))[0] == "pocketsphinx"
+    with pytest.raises(UserError, match="did you mean"):
+        shared.hearing("painted-recogniser")
+    for wrong in (["x"], {"a": 1}, "../../etc", "x" * 999):
+        with pytest.raises(UserError, match="no recogniser") as error:
+            shared.hearing(wrong)
+        assert len(str(error.value)) < 200
+
+
+def test_only_our_confidences_are_judged():
+    doubtful = Transcript("red bird", [Word("red", 0, 1, 0.2), Word("bird", 1, 2, 0.3)], 0.25, 2.0)
+    assert actions.note_of(doubtful) and "sb-doubt" in markup.heard(doubtful)
+    assert actions.note_of(doubtful, ours=False) == "" and "sb-doubt" not in markup.heard(
+        doubtful, ours=False
+    )
+    assert "No speech" in actions.note_of(Transcript(""), ours=False)
+
+
+def test_a_microphone_is_heard_by_the_recogniser_that_was_chosen(streams):
+    asked = []
+    streams.hearing = lambda name: asked.append(name) or SimpleNamespace(recognizer=None)
+    speakers = listening.Speakers(streams)
+    speakers.feed(block(SOUND) | {"recognizer": "pocketsphinx"})
+    one = speakers.take("0123456789abcdef")
+    assert one.finish().text == "4800" and asked == ["pocketsphinx"] and one.recognizer == "pocketsphinx"
+    rate, samples = one.sound
+    assert rate == 48_000 and len(samples) == 4800
+    assert len(speakers.take("none").sound[1]) == 0
+
+
 # ---- HTML ----
 
 MARKUP = "<script>alert(1)</script>\"'${7*7}{{x}}`"
 
 
 def test_nothing_that_a_visitor_writes_becomes_markup():
-    words = [Word(MARKUP, 0, 1, 0.2)]
+    said = [Word(MARKUP, 0, 1, 0.2)]
     found = understand(f"red {MARKUP}", ["red", "bird"], 9)
     painted = actions.Painted(
         MARKUP, MARKUP, [1], [64], [[b"png"]], [MARKUP], [[b"png"]], found, {"text": MARKUP}
     )
     for shown in (
-        markup.heard(Transcript(MARKUP, words, 0.9, 1.0)),
+        markup.heard(Transcript(MARKUP, said, 0.9, 1.0)),
+        markup.spectrogram(sound.Sound(np.zeros((80, 100), np.float16), 1.0, said)),
+        markup.changing([words.Piece(MARKUP, None), words.Piece(MARKUP, 0, (MARKUP,))]),
+        markup.changed(painted, painted),
+        markup.walk(variations.Walk(MARKUP, MARKUP, MARKUP, 0, [b"png", b"png"], {"from": MARKUP})),
         markup.listening(Partial(MARKUP, MARKUP)),
         markup.examples([MARKUP]),
         markup.understanding(found, MARKUP),

