@@ -302,27 +302,8 @@ def test_few_models_are_kept():
 
 # ---- words ----
 
-KNOWN = [
-    "a",
-    "bird",
-    "red",
-    "black",
-    "orange",
-    "grey",
-    "gray",
-    "small",
-    "little",
-    "large",
-    "head",
-    "bill",
-    "beak",
-    "tail",
-    "wing",
-    "wings",
-    "legs",
-    "winged",
-    "backed",
-]
+KNOWN = ["a", "bird", "red", "black", "orange", "grey", "gray", "small", "little", "large", "head", "bill", "beak",
+         "tail", "wing", "wings", "legs", "winged", "backed"]  # fmt: skip
 
 
 def test_a_word_may_be_changed_for_others_of_its_kind_that_the_painter_knows():

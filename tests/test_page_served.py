@@ -192,3 +192,36 @@ def test_a_text_that_is_called_wav_is_refused_in_one_line(visitor, tmp_path):
     (tmp_path / "speech.wav").write_text("this is a text")
     visitor.locator("input[type=file]").first.set_input_files(tmp_path / "speech.wav")
     visitor.get_by_text("not a sound file").wait_for()
+
+
+def test_a_visitor_changes_a_word_goes_to_another_bird_and_finds_by_voice(visitor):
+    visitor.get_by_role("tab", name="Type").click()
+    visitor.locator("#sb-examples button").first.click()
+    word = visitor.locator(".sb-swap", has_text="yellow")
+    word.focus()
+    visitor.keyboard.press("Enter")
+    choice = visitor.locator("#sb-vary .sb-chip:visible", has_text="green")
+    assert word.get_attribute("aria-expanded") == "true"
+    choice.focus()
+    visitor.keyboard.press("Enter")
+    visitor.locator(".sb-pair").nth(3).wait_for()
+    assert visitor.locator(".sb-changed mark").inner_text() == "green"
+    sentence = visitor.locator("#sb-sentence textarea").input_value()
+    after = visitor.locator(".sb-pair").first.locator("img").nth(1)
+    assert after.get_attribute("alt") == sentence.replace("yellow", "green")
+
+    visitor.locator("#sb-walk button").first.click()
+    visitor.locator("#sb-walk textarea").fill("a blue bird with a white belly")
+    visitor.locator("#sb-go").click()
+    visitor.locator(".sb-strip figure").nth(6).wait_for()
+    for width in (390, 320):
+        visitor.set_viewport_size({"width": width, "height": 800})
+        assert visitor.evaluate("document.documentElement.scrollWidth") == width
+
+    visitor.get_by_role("tab", name="Find").click()
+    visitor.locator("#sb-mic-find .sb-record").click()
+    visitor.locator("#sb-mic-find .sb-live", has_text="wings").wait_for()
+    assert visitor.evaluate("document.documentElement.scrollWidth") == 320
+    visitor.locator("#sb-mic-find .sb-record").click()
+    visitor.locator(".sb-found li").nth(5).wait_for()
+    assert "red crown" in visitor.locator("#sb-wanted textarea").input_value()

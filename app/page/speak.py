@@ -41,7 +41,7 @@ def place(shared: Shared, speakers: Speakers, models: Models, root: Path) -> Non
 
     button = microphone.place(speakers, "sb-mic")
     transcript = gr.HTML(EMPTY, elem_id="sb-transcript")
-    kept, picture = gr.State(None, time_to_live=60), gr.HTML(elem_id="sb-sound")
+    kept, picture = gr.State(None, time_to_live=300), gr.HTML(elem_id="sb-sound")
     with gr.Row(elem_classes="sb-row"):
         upload = gr.UploadButton("Upload a recording", type="filepath", size="sm", elem_id="sb-upload")
         gr.HTML('<span class="sb-note">or play one:</span>')
