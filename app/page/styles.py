@@ -145,22 +145,24 @@ border-radius:24px!important;color:var(--sb-ink);background:var(--sb-card)}
 #sb-find-note:not(:has(.prose>*)),#sb-sound:not(:has(.prose>*)),#sb-offers:not(:has(.prose>*)),
 #sb-vary:not(:has(.prose>*)),#sb-varied:not(:has(.prose>*)){display:none}
 .dark .sb-sound img{filter:brightness(.88)}
-.sb-sound{margin:2px 0 8px}
-.sb-sound summary{cursor:pointer;color:var(--sb-soft);font-size:15px;width:fit-content;padding:4px 0}
+.sb-fold{margin:2px 0 8px}
+.sb-fold p{color:var(--sb-soft);font-size:15px;margin:2px 0 6px}
+.sb-fold summary{cursor:pointer;color:var(--sb-soft);font-size:15px;width:fit-content;padding:4px 0}
 .sb-sound img{display:block;width:100%;min-width:680px;height:auto;border-radius:12px;margin:4px 0}
 .sb-sound .sb-link{margin-left:0}
 .sb-change{margin:6px 0 0}
 .sb-change h3{font:500 19px/1.3 var(--sb-heads);color:var(--sb-ink);margin:0 0 2px}
 .sb-line{font:400 21px/1.7 var(--sb-heads);color:var(--sb-ink);margin:0;overflow-wrap:anywhere}
-.sb-swap{font:inherit;color:inherit;background:none;border:0;border-bottom:2px dotted var(--sb-accent);padding:0 1px;
-cursor:pointer}
+.sb-swap{font:inherit;color:inherit;background:none;border:0;border-radius:4px;padding:0 2px;cursor:pointer;
+text-decoration:underline dotted var(--sb-accent) 2px;text-underline-offset:4px}
 .sb-swap:hover{background:var(--sb-mark)}
-.sb-swap[aria-expanded=true]{background:var(--sb-accent);color:var(--sb-on);border-radius:4px}
+.sb-swap[aria-expanded=true]{background:var(--sb-accent);color:var(--sb-on);text-decoration:none}
 .sb-chips[hidden]{display:none}
 .sb-changed mark{background:var(--sb-mark);color:var(--sb-ink);border-radius:4px;padding:0 4px}
 .sb-pairs{display:grid;gap:14px 28px;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));
 margin-bottom:10px}
 .sb-pair{display:grid;gap:8px;grid-template-columns:repeat(2,minmax(0,1fr))}
+#sb-panel:not(:has(.sb-birds)) #sb-walk{display:none}
 .sb-strip{display:grid;gap:8px;grid-auto-flow:column;grid-auto-columns:minmax(120px,1fr)}
 .sb-strip .sb-bird{scroll-snap-align:start}
 .sb-ends{display:flex;justify-content:space-between;gap:24px;color:var(--sb-soft);font-size:14px}
@@ -172,7 +174,7 @@ margin-bottom:10px}
 .sb-grid{grid-template-columns:repeat(2,minmax(0,1fr))!important}.sb-heard{font-size:22px}
 .sb-found ol{grid-template-columns:repeat(2,minmax(0,1fr))}#sb-mic .sb-record{flex:1}
 .sb-talk kbd{display:none}#sb-find{flex:1 0 100%!important}}
-@media (prefers-reduced-motion:reduce){.sb-waiting>div{animation:none}.sb-over{transition:none}}
+@media (prefers-reduced-motion:reduce){.sb-waiting>div{animation:none}.sb-over,.sb-record{transition:none}}
 """.replace("HEADS", HEADS)
     + _views()
 )
@@ -193,6 +195,9 @@ BUTTONS = """element.addEventListener("click", event => {
   const button = event.target.closest("button.sb-chip");
   if (button) trigger("click", {...button.dataset});
 });"""
+
+# What changes in it is read aloud once nothing else is.
+LIVE = 'element.setAttribute("aria-live", "polite");'
 
 # A word of the sentence under the birds shows, and hides, what may be said in its place.
 SWAPS = """element.addEventListener("click", event => {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.page import words
-from app.page.actions import Painted, as_png, check_seeds, check_sentence, nothing_known, paint, understand
+from app.page.actions import Painted, as_png, check_sentence, nothing_known, paint, understand
 from app.page.models import Models
 from app.page.usage import counted
 from core.errors import UserError
@@ -27,7 +27,7 @@ def change_word(models: Models, before: Painted, number: int, by: str) -> Painte
 class Walk:
     """Pictures of one seed from one sentence to another, PNG with their facts."""
 
-    first: str
+    first: str  # sentence
     second: str
     model: str
     seed: int
@@ -41,24 +41,22 @@ class Walk:
 
 
 @counted
-def walk(models: Models, first: str, second: str, model: str, seed: int, steps: int = STEPS) -> Walk:
-    """Raises UserError as `paint` does, for either sentence, and where both are the same."""
+def walk(models: Models, start: Painted, to: str, steps: int = STEPS) -> Walk:
+    """From the first of some birds to another sentence. Raises UserError as `paint` does for that sentence, and where
+    it is the same."""
     from visualization.canvas import to_image
 
-    first, second, (seed,) = check_sentence(first), check_sentence(second), check_seeds([seed])
-    if first == second:
+    to, model, seed = check_sentence(to), start.model, start.seeds[0]
+    if to == start.text:
         raise UserError("both sentences are the same; write another one to go to")
     bird = models.painting(model)
-    for text in (first, second):
-        if (understood := understand(models, text, model)) and understood.nothing:
-            raise nothing_known(text, models.vocabulary(model)[0] or [], model)
+    if (understood := understand(models, to, model)) and understood.nothing:
+        raise nothing_known(to, models.vocabulary(model)[0] or [], model)
     with models.turn():
-        images = bird.interpolate(first, second, steps, seed).images[-1].float().numpy()
-    painter = bird.painter
-    assert painter is not None
-    facts = {"Software": "saybird", "from": first, "to": second, "model": model,
-             "model sha256": painter.checksum, "precision": painter.precision, "seeds": str(seed)}  # fmt: skip
+        images = bird.interpolate(start.text, to, steps, seed).images[-1].float().numpy()
+    facts = start.facts | {"from": start.text, "to": to, "seeds": str(seed)}
+    del facts["text"]
     pictures = [
         as_png(to_image(image), facts | {"step": f"{i + 1} of {steps}"}) for i, image in enumerate(images)
     ]
-    return Walk(first, second, model, seed, pictures, facts)
+    return Walk(start.text, to, model, seed, pictures, facts)

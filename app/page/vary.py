@@ -20,12 +20,11 @@ def place(shared: Shared, models: Models) -> None:
             label="The sentence to go to", placeholder="a blue bird with a white belly", lines=1
         )
         go = gr.Button(f"Show {STEPS} steps", elem_id="sb-go")
-        steps = gr.HTML()
+        shared.steps.render()
 
     @told
     def change(before: Painted | None, event: gr.EventData) -> str:
-        if before is None:
-            raise UserError("these birds are no longer kept; paint them again")
+        before = still_there(before)
         return markup.changed(before, change_word(models, before, number_of(event.number), str(event.by)))
 
     @told
@@ -33,15 +32,21 @@ def place(shared: Shared, models: Models) -> None:
         return str(event.text)
 
     @told
-    def show_walk(first: str, second: str, model: str, seed: float) -> str:
-        return markup.walk(walk(models, first, second, model, int(seed or 0)))
+    def show_walk(before: Painted | None, other: str) -> str:
+        return markup.walk(walk(models, still_there(before), other))
 
     shared.vary.click(change, shared.painted, shared.varied, show_progress_on=shared.vary, **MODEL)
     shared.varied.click(go_on, None, shared.sentence, **QUICK).success(
         painter(models), shared.settings, shared.results, **MODEL
     )
-    asked = [shared.sentence, other, shared.model, shared.seed]
-    gr.on([go.click, other.submit], show_walk, asked, steps, **MODEL)
+    gr.on([go.click, other.submit], show_walk, [shared.painted, other], shared.steps, **MODEL)
+
+
+def still_there(painted: Painted | None) -> Painted:
+    """The birds that are shown. Raises UserError where they are no longer kept."""
+    if painted is None:
+        raise UserError("these birds are no longer kept; paint them again")
+    return painted
 
 
 def number_of(text: Any) -> int:

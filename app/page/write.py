@@ -20,10 +20,7 @@ def place(page: gr.Blocks, shared: Shared, models: Models, root: Path) -> None:
     @told
     def show_words(model: str) -> str:
         words, _ = models.vocabulary(model)
-        if words is None:
-            return ""
-        some = markup.esc(", ".join(words_to_try(words, 40)))
-        return f'<p class="sb-note">{markup.esc(model)} knows words such as {some}.</p>'
+        return "" if words is None else markup.known_words(words_to_try(words, 40), model)
 
     @told
     def choose(event: gr.EventData) -> str:

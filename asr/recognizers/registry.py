@@ -109,8 +109,11 @@ def installed() -> list[str]:
     for kind, other in EXTERNAL.items():
         if importlib.util.find_spec(other.package) is None:
             continue
-        module = importlib.import_module(f"asr.recognizers.{other.module}")
-        names += [f"{kind}:{which}" for which in module.weights_here()] if other.which else [kind]
+        if other.which:
+            module = importlib.import_module(f"asr.recognizers.{other.module}")
+            names += [f"{kind}:{which}" for which in module.weights_here()]
+        else:
+            names.append(kind)
     return names
 
 

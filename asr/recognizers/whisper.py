@@ -10,6 +10,7 @@ decoded again without repetitions.
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -166,6 +167,11 @@ def find_weights(which: str) -> Path:
 
 def weights_here() -> list[str]:
     """The names of which `find_weights` finds the weights."""
+    bundled = [importlib.import_module(BUNDLED).MODEL_NAME] if importlib.util.find_spec(BUNDLED) else []
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    hub = Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+    if not any(hub.glob("models--*whisper*")):  # faster-whisper takes seconds to import
+        return bundled
     from faster_whisper import available_models
 
     found = []
