@@ -1,6 +1,7 @@
 """The bidirectional LSTM (or GRU) that turns a caption into word and sentence features (AttnGAN, section 3.1)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,10 +72,19 @@ class TextEncoder(nn.Module):
             lengths = (~is_pad).sum(1).cpu()
             packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
             outputs, state = self.get_submodule(self.rnn)(packed)
-            hidden = state[0] if self.rnn == "lstm" else state
             words, _ = pad_packed_sequence(outputs, batch_first=True, total_length=ids.shape[1])  # (B, L, E)
-            if self.sentence == "mean":
-                # DAMSM sees directions only; the generator's noise is of unit variance, so let the sentence be too
-                mean = F.normalize(words.sum(1), dim=1) * words.shape[2] ** 0.5
-                return TextFeatures(words, is_pad, mean)
-            return TextFeatures(words, is_pad, hidden.transpose(0, 1).flatten(1))  # sentence (B, E)
+            return self._features(words, is_pad, state)
+
+    def encode_alone(self, ids: Tensor) -> TextFeatures:
+        """ids (1, L) of one caption without padding -> TextFeatures, in operations that can be exported."""
+        words, state = self.get_submodule(self.rnn)(self.embedding(ids))
+        return self._features(words, torch.zeros_like(ids, dtype=torch.bool), state)
+
+    def _features(self, words: Tensor, is_pad: Tensor, state: Any) -> TextFeatures:
+        """words (B, L, E) and the last state of the recurrent layer -> TextFeatures."""
+        if self.sentence == "mean":
+            # DAMSM sees directions only; the generator's noise is of unit variance, so let the sentence be too
+            mean = F.normalize(words.sum(1), dim=1) * words.shape[2] ** 0.5
+            return TextFeatures(words, is_pad, mean)
+        hidden = state[0] if self.rnn == "lstm" else state
+        return TextFeatures(words, is_pad, hidden.transpose(0, 1).flatten(1))  # sentence (B, E)

@@ -1,0 +1,67 @@
+"""A recogniser as one ONNX network: sound in, the logarithm of CTC's probabilities out."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asr.audio import SAMPLE_RATE
+from asr.features import HOP, SMALLEST_POWER, WINDOW, clip_normalised
+from asr.recognizer import Recognizer
+from core.errors import UserError
+from core.onnx import write_onnx
+
+LONGEST = 60  # seconds
+
+
+class RecognizerGraph(nn.Module):
+    """Front end, encoder and CTC head for one clip. The spectrum is a product with a matrix of sines and cosines, which
+    every runtime has."""
+
+    sines: Tensor
+    filters: Tensor
+
+    def __init__(self, recognizer: Recognizer):
+        """Raises UserError for features that are normalised while they come, frame by frame."""
+        super().__init__()
+        front_end = recognizer.front_end
+        if front_end.normalisation != "clip":
+            raise UserError(
+                "its features are normalised frame by frame, which a graph cannot hold; recognisers with "
+                "model.normalisation=clip are exported"
+            )
+        self.encoder, self.to_ctc = recognizer.model.encoder, recognizer.model.to_ctc
+        angles = torch.arange(WINDOW)[:, None] * torch.arange(WINDOW // 2 + 1) * (2 * math.pi / WINDOW)
+        window = front_end.window.cpu().double()[:, None]
+        self.register_buffer("sines", torch.cat([window * angles.cos(), window * angles.sin()], 1).float())
+        self.register_buffer("filters", front_end.filters.cpu())
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """samples (1, S) at 16 kHz in [-1, 1], S at least a window of 400 -> log probabilities (1, T', V)."""
+        frames = samples.unfold(1, WINDOW, HOP)  # (1, T, WINDOW)
+        real, imaginary = (frames @ self.sines).chunk(2, dim=2)
+        log = (
+            ((real.square() + imaginary.square()) @ self.filters).clamp(min=SMALLEST_POWER).log()
+        )  # (1, T, 80)
+        is_pad = torch.zeros_like(log[..., 0], dtype=torch.bool)
+        memory, _ = self.encoder(clip_normalised(log, is_pad), is_pad)
+        return self.to_ctc(memory).log_softmax(dim=2)
+
+
+def export_recognizer(recognizer: Recognizer, path: Path) -> dict[str, Any]:
+    """Write `path` -> what whoever runs it must know. Raises UserError as `RecognizerGraph` and `write_onnx` do."""
+    graph = RecognizerGraph(recognizer)
+    dynamic = {"samples": {1: torch.export.Dim("samples", min=SAMPLE_RATE // 10, max=LONGEST * SAMPLE_RATE)}}
+    write_onnx(
+        graph, {"samples": torch.randn(1, 2 * SAMPLE_RATE + 123) / 10}, ["log_probabilities"], dynamic, path
+    )
+    return {
+        "kind": "recognizer",
+        "tokens": ["", *recognizer.tokenizer.as_json()[1:]],
+        "sample_rate": SAMPLE_RATE,
+        "end_silence": recognizer.end_silence or 0.0,
+        "frame_seconds": recognizer.frame_seconds,
+        "sha256": recognizer.checksum,
+    }
