@@ -92,28 +92,38 @@ def memory_of(address: str) -> float:
 # ---- one visitor ----
 
 
-def one_visitor(address: str) -> dict[str, Any]:
-    """What somebody sees who speaks: seconds after the button is pressed at the end of the sentence. Raises ImportError
-    without Playwright."""
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Headless Chromium whose microphone says a sample, then is silent. Raises ImportError without Playwright."""
     import soundfile
     from playwright.sync_api import sync_playwright
     from scipy.signal import resample_poly
 
     spoken, rate = soundfile.read(SAMPLE)
-    length = len(spoken) / rate
     sound = np.concatenate([np.zeros(int(QUIET_BEFORE * rate)), spoken, np.zeros(20 * rate)])
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         microphone = Path(folder) / "microphone.wav"
         soundfile.write(microphone, resample_poly(sound, 48_000, rate), 48_000, subtype="PCM_16")
-        browser = playwright.chromium.launch(
+        started = playwright.chromium.launch(
             executable_path=next(filter(None, map(shutil.which, CHROMIUM)), None),
             args=["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
                   f"--use-file-for-fake-audio-capture={microphone}%noloop"],
         )  # fmt: skip
-        tab = browser.new_context(permissions=["microphone"]).new_page()
+        yield started
+        started.close()
+
+
+def one_visitor(address: str) -> dict[str, Any]:
+    """What somebody sees who speaks: seconds after the button is pressed at the end of the sentence. Raises ImportError
+    without Playwright."""
+    import soundfile
+
+    length = soundfile.info(SAMPLE).duration
+    with browser() as chromium:
+        tab = chromium.new_context(permissions=["microphone"]).new_page()
         tab.set_default_timeout(60_000)
         tab.goto(address)
-        tab.locator(".sb-record").wait_for()
+        tab.locator(".sb-record").first.wait_for()
         tab.wait_for_timeout(1000)
         tab.keyboard.press("Space")
         began, heard = time.monotonic(), []  # (seconds, text)
@@ -131,7 +141,6 @@ def one_visitor(address: str) -> dict[str, Any]:
         tab.locator(".sb-bird:not(.sb-waiting)").nth(BIRDS - 1).wait_for()
         birds = time.monotonic() - pressed
         final = tab.locator("#sb-sentence textarea").input_value()
-        browser.close()
     return {
         "sentence_seconds": round(length, 2),
         "transcript": round(transcript, 2),
