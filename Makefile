@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml constraints.txt | $(PY)
 	@touch $@
 
 $(STAMP)-dev: pyproject.toml constraints.txt | $(PY)
-	@echo "installing the packages and the tools of the tests: 2.8 GB to fetch, 5.6 GB on disk, one to two minutes on a fast line"
+	@echo "installing the packages and the tools of the tests: 3 GB to fetch, 6.2 GB on disk, two minutes on a fast line"
 	@$(PIP) -e '.[dev]'
 	@touch $(STAMP) $@
 
