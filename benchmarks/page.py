@@ -36,7 +36,7 @@ SAMPLE = ROOT / "samples" / "red_crown.ogg"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SHARES = {"paint": 0.6, "find": 0.25, "hear": 0.15}  # of the people's requests
 BIRDS = 4
-QUIET_BEFORE, QUIET_AFTER = 0.5, 0.3  # seconds around the spoken sentence, before the button is pressed
+QUIET_BEFORE, QUIET_AFTER = 0.5, 1.0  # seconds around the spoken sentence, before the button is pressed
 
 
 def parser() -> argparse.ArgumentParser:

@@ -76,9 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(args: argparse.Namespace) -> int:
     from app.page.models import Models
-    from core.runtime import prepare_process
 
-    prepare_process()
     models = Models(ROOT, args.data, args.recognizer)
 
     from app.page.layout import build
@@ -106,6 +104,10 @@ def serve(args: argparse.Namespace) -> int:
 def warm_up(models: "Models") -> None:
     """Hear and paint once, so that the first visitor need not wait for the models and what they import."""
     import numpy as np
+
+    from core.runtime import prepare_process
+
+    prepare_process()  # imports torch, which takes as long as all that the page itself needs
 
     from app.page.actions import paint
     from app.page.listening import Listening

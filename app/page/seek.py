@@ -1,13 +1,17 @@
 """The tab Find: pictures by a sentence, said or written, captions by a picture."""
 
+from typing import TYPE_CHECKING
+
 import gradio as gr
 
 from app.page import actions, markup, microphone
 from app.page.listening import Speakers
 from app.page.models import PAINTED, Models, sets
 from app.page.parts import MODEL, Shared, told
-from asr.transcript import Transcript
 from core.errors import UserError
+
+if TYPE_CHECKING:
+    from asr.transcript import Transcript
 
 
 class Seek:
@@ -34,7 +38,7 @@ class Seek:
         gr.HTML('<p class="sb-note">The first search of a set makes its index, which may take a minute.</p>')
         self.found = gr.HTML(elem_id="sb-found")
 
-        def heard(said: Transcript, recognizer: str) -> tuple[str, str]:
+        def heard(said: "Transcript", recognizer: str) -> tuple[str, str]:
             if said.no_speech:
                 raise UserError(said.why_nothing)
             return said.text, markup.note(actions.note_of(said, models.recognizer(recognizer).is_ours))

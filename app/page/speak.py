@@ -1,7 +1,7 @@
 """The tab Speak: a microphone, the text while somebody speaks, each word with its confidence, its spectrogram."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -11,7 +11,9 @@ from app.page.models import Models
 from app.page.parts import MODEL, QUICK, Shared, painter, told
 from app.page.sound import Sound, sound_of
 from app.page.styles import LIVE
-from asr.transcript import Transcript
+
+if TYPE_CHECKING:
+    from asr.transcript import Transcript
 
 SAMPLES = {"blue bird": "blue_bird.ogg", "red crown": "red_crown.ogg", "green tail": "green_tail.ogg"}
 EMPTY = '<p class="sb-note">Press the button and describe a bird; press it again when you are done.</p>'
@@ -20,7 +22,7 @@ EMPTY = '<p class="sb-note">Press the button and describe a bird; press it again
 def place(shared: Shared, speakers: Speakers, models: Models, root: Path) -> None:
     paint = painter(models)
 
-    def heard(said: Transcript, recording: Any, recognizer: str) -> tuple[str, Any, Sound | None, str]:
+    def heard(said: "Transcript", recording: Any, recognizer: str) -> tuple[str, Any, Sound | None, str]:
         ours = models.recognizer(recognizer).is_ours
         kept = sound_of(recording, said, ours) if said.words else None
         return markup.heard(said, ours), said.text or gr.skip(), kept, ""
