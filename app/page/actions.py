@@ -142,6 +142,14 @@ def understand(models: Models, text: str, model: str) -> "Understanding | None":
     return None if words is None else of_words(text, words, longest)
 
 
+def understand_something(models: Models, text: str, model: str) -> "Understanding | None":
+    """As `understand`. Raises UserError for a sentence without a known word."""
+    understood = understand(models, text, model)
+    if understood and understood.nothing:
+        raise nothing_known(text, models.vocabulary(model)[0] or [], model)
+    return understood
+
+
 @counted
 def paint(models: Models, text: str, model: str, seeds: Sequence[int], maps: bool = True) -> Painted:
     """A sentence, a painter's name and B seeds -> Painted. maps: with where each word was painted.
@@ -152,9 +160,7 @@ def paint(models: Models, text: str, model: str, seeds: Sequence[int], maps: boo
 
     text, seeds = check_sentence(text), check_seeds(seeds)
     bird = models.painting(model)
-    understood = understand(models, text, model)
-    if understood and understood.nothing:
-        raise nothing_known(text, models.vocabulary(model)[0] or [], model)
+    understood = understand_something(models, text, model)
     with models.turn():
         samples = bird.paint(text, seeds)
     painter = bird.painter

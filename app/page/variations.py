@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.page import words
-from app.page.actions import Painted, as_png, check_sentence, nothing_known, paint, understand
+from app.page.actions import Painted, as_png, check_sentence, paint, understand_something
 from app.page.models import Models
 from app.page.usage import counted
 from core.errors import UserError
@@ -50,8 +50,7 @@ def walk(models: Models, start: Painted, to: str, steps: int = STEPS) -> Walk:
     if to == start.text:
         raise UserError("both sentences are the same; write another one to go to")
     bird = models.painting(model)
-    if (understood := understand(models, to, model)) and understood.nothing:
-        raise nothing_known(to, models.vocabulary(model)[0] or [], model)
+    understand_something(models, to, model)
     with models.turn():
         images = bird.interpolate(start.text, to, steps, seed).images[-1].float().numpy()
     facts = start.facts | {"from": start.text, "to": to, "seeds": str(seed)}
