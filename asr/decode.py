@@ -159,7 +159,7 @@ def _add(a: float, b: float) -> float:
 
 @torch.no_grad()
 def joint_search(
-    decoder: Decoder,
+    decoder: Decoder | None,
     memory: Tensor,
     ctc_logits: Tensor,
     is_pad: Tensor,
@@ -178,7 +178,7 @@ def joint_search(
     lists = [prefix_beam_search(row[:n], scorers, width) for row, n in zip(rows, frames, strict=True)]
     chosen = []
     for clip, (found, n) in enumerate(zip(lists, frames, strict=True)):
-        if ctc_weight < 1:
+        if ctc_weight < 1 and decoder is not None:
             found = rescore(decoder, memory[clip, :n], log_probs[clip, :n], found, ctc_weight)
         chosen.append(found[0])
     return chosen

@@ -12,6 +12,7 @@ from asr.tokenizer import BLANK, EDGE
 from core.errors import UserError
 from core.fields import bounded
 
+IGNORED = -100  # a label that counts for nothing
 CTC_WEIGHT = 0.3  # of the loss, and of the search
 
 
@@ -19,7 +20,8 @@ CTC_WEIGHT = 0.3  # of the loss, and of the search
 class LossWeights:
     """What the losses count."""
 
-    ctc: float = bounded(CTC_WEIGHT, 0.0, 1.0)  # Watanabe et al. 2017; the rest is attention
+    ctc: float = bounded(CTC_WEIGHT, 0.0, 1.0)  # Watanabe et al. 2017; the rest is attention, where there is a decoder
+    phones: float = bounded(0.0, 0.0, 100.0)  # cross entropy of the phones of frames, beside all this
     smoothing: float = bounded(0.1, 0.0, 0.9)  # of the decoder's labels
     # CTC of the encoder's middle layer, of CTC in all (Lee and Watanabe 2021, "Intermediate Loss Regularization")
     intermediate: float = bounded(0.0, 0.0, 0.99)
@@ -33,6 +35,7 @@ class JointLoss(NamedTuple):
     ctc: Tensor
     attention: Tensor
     consistency: Tensor
+    phones: Tensor
 
 
 def ctc_loss(logits: Tensor, is_pad: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -51,20 +54,25 @@ def attention_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, smoothing: f
 
     logits (B, L + 1, V), tokens (B, L), lengths (B,) -> (B,).
     """
-    ignored = -100
     L = tokens.shape[1]
-    target = F.pad(tokens, (0, 1), value=ignored)  # (B, L + 1)
+    target = F.pad(tokens, (0, 1), value=IGNORED)  # (B, L + 1)
     positions = torch.arange(L + 1, device=tokens.device)
-    target = target.masked_fill(positions >= lengths[:, None], ignored)
+    target = target.masked_fill(positions >= lengths[:, None], IGNORED)
     target = target.masked_fill(positions == lengths[:, None], EDGE)
     loss = F.cross_entropy(
         logits.float().transpose(1, 2),
         target,
-        ignore_index=ignored,
+        ignore_index=IGNORED,
         label_smoothing=smoothing,
         reduction="none",
     )
     return loss.sum(dim=1)
+
+
+def phone_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of every frame's phone, the sum over a batch in nats: logits (B, T, P), labels (B, T), IGNORED where
+    a frame has none."""
+    return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="sum")
 
 
 def consistency_loss(logits: Tensor, is_pad: Tensor) -> Tensor:
@@ -86,11 +94,14 @@ def joint_loss(
     lengths: Tensor,
     weights: LossWeights | None = None,
     ends: Tensor | None = None,
+    labels: Tensor | None = None,
+    frames: Tensor | None = None,
 ) -> JointLoss:
     """w * CTC + (1 - w) * attention (Watanabe et al. 2017, Eq. 12), and a share of consistency, each in nats per token.
 
     tokens (B, L), lengths (B,) -> four scalars. With weights.consistency the batch is two views of each clip, the
     second B / 2 further on. ends: what to divide by where this is part of a batch, its tokens and an end for each text.
+    labels (B, T): of the frames' phones, where they are known; frames: of the batch that have one.
     """
     weights = weights or LossWeights()
     ends = (lengths + 1).sum() if ends is None else ends
@@ -106,11 +117,18 @@ def joint_loss(
                 f"loss.intermediate={weights.intermediate}: this encoder does not show its middle layer; set it to 0"
             )
         total_ctc = (1 - weights.intermediate) * ctc + weights.intermediate * ctc_of(outputs.middle_logits)
-    attention = attention_loss(outputs.logits, tokens, lengths, weights.smoothing).sum() / ends
-    total = weights.ctc * total_ctc + (1 - weights.ctc) * attention
-    consistency = torch.zeros_like(total)
+    attention = consistency = phones = torch.zeros_like(ctc)
+    total = weights.ctc * total_ctc
+    if outputs.logits is not None:
+        attention = attention_loss(outputs.logits, tokens, lengths, weights.smoothing).sum() / ends
+        total = total + (1 - weights.ctc) * attention
+    if labels is not None:
+        assert outputs.phone_logits is not None
+        frames = (labels != IGNORED).sum() if frames is None else frames
+        phones = phone_loss(outputs.phone_logits, labels) / frames
+        total = total + weights.phones * phones
     if weights.consistency:
         # `ends` counts both views, the loss has one value for the two
         consistency = 2 * consistency_loss(outputs.ctc_logits, outputs.is_pad).sum() / ends
         total = total + weights.ctc * weights.consistency * consistency
-    return JointLoss(total, ctc, attention, consistency)
+    return JointLoss(total, ctc, attention, consistency, phones)

@@ -1,5 +1,6 @@
 """The recogniser's network: an encoder chosen by name, a CTC head, and an attention decoder (Watanabe et al. 2017)."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -8,7 +9,10 @@ from torch import Tensor, nn
 from asr.decoder import Decoder
 from asr.encoders.base import LayeredEncoder, ModelConfig, check_sizes
 from asr.encoders.registry import build_encoder
+from asr.lexicon import PHONES
 from asr.tokenizer import EDGE
+
+PHONE_FRAMES = 2  # labels of 20 ms that an encoder frame of 40 ms has
 
 __all__ = ["ModelConfig", "Outputs", "SpeechModel", "count_parameters"]
 
@@ -18,8 +22,36 @@ class Outputs(NamedTuple):
 
     ctc_logits: Tensor  # (B, T', V)
     is_pad: Tensor  # (B, T')
-    logits: Tensor  # (B, L + 1, V) of the decoder
+    logits: Tensor | None  # (B, L + 1, V) of the decoder, where there is one
     middle_logits: Tensor | None  # (B, T', V): CTC's of the encoder's middle layer, where it shows that
+    phone_logits: Tensor | None = None  # (B, 2 T', P), every 20 ms, where phones are asked for
+
+
+class PhoneHead(nn.Module):
+    """The phone of every 20 ms, several of which an encoder frame covers.
+
+    log_prior (P,): how often each is the label in training, nats. A hidden Markov model asks how likely the sound is
+    where the phone is given, which is this network's answer over the prior (Bourlard and Morgan, "Connectionist speech
+    recognition", 1994, Ch. 7); it is kept with the weights and makes no gradient.
+    """
+
+    log_prior: Tensor
+
+    def __init__(self, width: int, frames: int):
+        super().__init__()
+        self.frames = frames
+        self.to_logits = nn.Linear(width, frames * len(PHONES))
+        self.register_buffer("log_prior", torch.full((len(PHONES),), -math.log(len(PHONES))))
+
+    def forward(self, memory: Tensor) -> Tensor:
+        """memory (B, T', E) -> logits (B, frames * T', P)."""
+        B, T, _ = memory.shape
+        return self.to_logits(memory).view(B, T * self.frames, len(PHONES))
+
+    @torch.no_grad()
+    def count(self, labels: Tensor, decay: float = 0.999) -> None:
+        """Let the prior follow how often each phone is a label, counts (P,) of a batch."""
+        self.log_prior.copy_((decay * self.log_prior.exp() + (1 - decay) * labels / labels.sum()).clamp(min=1e-5).log())
 
 
 class SpeechModel(nn.Module):
@@ -30,7 +62,9 @@ class SpeechModel(nn.Module):
         self.config = config
         self.encoder = build_encoder(config)
         self.to_ctc = nn.Linear(config.width, vocabulary)
-        self.decoder = Decoder(config, vocabulary)
+        self.decoder = Decoder(config, vocabulary) if config.decoder_layers else None
+        if config.phones:
+            self.to_phones = PhoneHead(config.width, PHONE_FRAMES * config.subsampling // 4)
 
     def forward(self, features: Tensor, is_pad: Tensor, tokens: Tensor) -> Outputs:
         """features (B, T, 80), is_pad (B, T), tokens (B, L)."""
@@ -39,9 +73,17 @@ class SpeechModel(nn.Module):
             memory, middle, is_pad = self.encoder.with_middle(features, is_pad)
         else:
             memory, is_pad = self.encoder(features, is_pad)
-        edge = tokens.new_full((len(tokens), 1), EDGE)
-        logits = self.decoder(torch.cat([edge, tokens], dim=1), memory, is_pad)
-        return Outputs(self.to_ctc(memory), is_pad, logits, None if middle is None else self.to_ctc(middle))
+        logits = None
+        if self.decoder is not None:
+            edge = tokens.new_full((len(tokens), 1), EDGE)
+            logits = self.decoder(torch.cat([edge, tokens], dim=1), memory, is_pad)
+        return Outputs(
+            self.to_ctc(memory),
+            is_pad,
+            logits,
+            None if middle is None else self.to_ctc(middle),
+            self.to_phones(memory) if self.config.phones else None,
+        )
 
     def count_frames(self, frames: int) -> int:
         """Encoder frames T' of T feature frames."""

@@ -1,12 +1,14 @@
 """Train the recogniser (Transformer encoder-decoder, joint CTC and attention) on transcribed speech."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from asr.augment import Augmentation, mask_features
 from asr.batches import BatchPlan
@@ -38,6 +40,7 @@ from training.asr_data import (
 from training.config import RunConfig, differences
 from training.distributed import is_first, join, main_process_first, own_items, sum_gradients, total
 from training.ema import averaged
+from training.frame_labels import Alignment, FrameLabels, label_counts
 from training.front import run_trainer
 from training.run import Checkpoint, Run
 from training.schedule import set_rate, warmup_cosine
@@ -49,6 +52,7 @@ class TrainAsr:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: Augmentation = field(default_factory=Augmentation)
     loss: LossWeights = field(default_factory=LossWeights)
+    alignment: Alignment = field(default_factory=Alignment)  # of model.phones
     run: RunConfig = field(default_factory=RunConfig)
     init: str = ""  # a recogniser to start from: its weights, and its tokens
     # the tokens: 0 for characters, else at most so many characters and pieces of words, learned from the transcripts
@@ -92,6 +96,7 @@ def train(config: TrainAsr) -> None:
         train_set.weights[usable],
         config.sorted_epochs,
     )
+    frame_labels = FrameLabels(config.alignment, train_set, tokenizer) if config.model.phones else None
     average = averaged(model, config.ema)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
@@ -118,7 +123,7 @@ def train(config: TrainAsr) -> None:
             batch = Batch(*(part.to(device) for part in batches[step]))
             seed_step(config.run.seed, step)
             set_rate(optimizer, config.lr * warmup_cosine(step, run.horizon, config.warmup))
-            loss = training_loss(model, front_end, batch, config, step)
+            loss = training_loss(model, front_end, batch, config, step, train_set.texts, frame_labels)
             optimizer.zero_grad()
             loss.total.backward()
             sum_gradients(model.parameters())
@@ -163,13 +168,24 @@ def start(config: TrainAsr, state: Checkpoint | None, train_set: SpeechMix) -> t
 
 
 def training_loss(
-    model: SpeechModel, front_end: LogMel, batch: Batch, config: TrainAsr, step: int
+    model: SpeechModel,
+    front_end: LogMel,
+    batch: Batch,
+    config: TrainAsr,
+    step: int,
+    texts: Sequence[str] = (),
+    frame_labels: FrameLabels | None = None,
 ) -> JointLoss:
-    """The losses of a step on this process's part of the batch: their sum over the processes is that of the batch."""
+    """The losses of a step on this process's part of the batch: their sum over the processes is that of the batch.
+
+    texts: of the whole training set. frame_labels: what labels frames with phones, where the model tells them.
+    """
     views = 2 if config.loss.consistency else 1  # of each clip, whose masks differ
     ends = total(views * (batch.token_lengths + 1).sum())
     if not len(batch.items):  # the others have this batch's clips
         nothing = torch.stack([parameter.sum() for parameter in model.parameters()]).sum() * 0.0
+        if frame_labels:
+            count_labels(model, None)
         return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))
     features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
     features, is_pad = features.repeat(views, 1, 1), is_pad.repeat(views, 1)
@@ -182,7 +198,19 @@ def training_loss(
     features = mask_features(features, is_pad, rngs, config.augment)
     with autocast(features.device, config.run.precision):
         outputs = model(features, is_pad, tokens)
-    return joint_loss(outputs, tokens, lengths, config.loss, ends)
+    if frame_labels is None:
+        return joint_loss(outputs, tokens, lengths, config.loss, ends)
+    spoken = [texts[item] for item in batch.items.tolist()] * views
+    labels = frame_labels(outputs, spoken, tokens, lengths, model.to_phones.log_prior, step)
+    return joint_loss(outputs, tokens, lengths, config.loss, ends, labels, count_labels(model, labels))
+
+
+def count_labels(model: SpeechModel, labels: Tensor | None) -> Tensor:
+    """Let the model's prior follow the labels of all processes; how many there are."""
+    counts = total(label_counts(labels))
+    if counts.sum():
+        model.to_phones.count(counts.to(model.to_phones.log_prior))
+    return counts.sum().to(model.to_phones.log_prior.device)
 
 
 def finish(config: TrainAsr, run: Run, recognizer: Recognizer, clips: int) -> None:

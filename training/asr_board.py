@@ -29,6 +29,8 @@ def show_clips(run: Run, step: int, recognizer: Recognizer, speech: SpeechMix, c
     if step < run.settings.sample_every:
         for name, clip in zip(names, clips, strict=True):
             run.audio(step, f"validation/{name}", torch.from_numpy(clip), SAMPLE_RATE)
+    if recognizer.model.decoder is None:
+        return
     pieces, weights = decoder_attention(recognizer, clips[0], references[0])
     if pieces:
         seconds = len(clips[0]) / SAMPLE_RATE

@@ -19,9 +19,12 @@ class ModelConfig:
     width: int = bounded(160, 2, 8192)  # E
     heads: int = bounded(4, 1, 256)
     encoder_layers: int = bounded(8, 1, 256)
-    decoder_layers: int = bounded(2, 1, 256)
+    decoder_layers: int = bounded(2, 0, 256)  # 0 for CTC without an attention decoder
     feed_forward: int = bounded(640, 1, 65_536)
     kernel: int = bounded(15, 1, 999)  # encoder frames that a depthwise convolution sees; odd
+    # of the Conformer's blocks those in the middle that see half as many frames (Kim et al. 2022, "Squeezeformer", Sec. 3.1)
+    half_rate: int = bounded(0, 0, 256)
+    phones: bool = False  # whether it also tells the phone of every 20 ms, for a search in a lexicon
     subsampling: int = one_of(4, (4, 8))  # frames of 10 ms that one of the encoder's covers
     subsampling_channels: int = bounded(
         32, 1, 1024
@@ -34,6 +37,11 @@ def check_sizes(config: ModelConfig, where: str = "") -> None:
     if config.width % (2 * config.heads):
         raise UserError(
             f"{where}width={config.width}, heads={config.heads}: the width must be a multiple of twice the heads"
+        )
+    if config.half_rate > max(config.encoder_layers - 2, 0):
+        raise UserError(
+            f"{where}half_rate={config.half_rate}, encoder_layers={config.encoder_layers}: the first block and the last "
+            "see all frames; expected two blocks fewer at most"
         )
     if config.kernel % 2 == 0:
         raise UserError(f"{where}kernel={config.kernel}: an odd number was expected")

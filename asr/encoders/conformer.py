@@ -111,6 +111,8 @@ class ConformerEncoder(nn.Module):
         self.subsample = Subsampling(config.width, config.subsampling, config.subsampling_channels)
         self.dropout = FrameDropout(config.dropout)
         self.blocks = nn.ModuleList(ConformerBlock(config) for _ in range(config.encoder_layers))
+        first = (config.encoder_layers - config.half_rate) // 2
+        self.half_rate = range(first, first + config.half_rate)  # the blocks that see half as many frames
         self.norm = nn.LayerNorm(config.width)
         nn.init.constant_(self.norm.weight, GAIN)
 
@@ -123,11 +125,35 @@ class ConformerEncoder(nn.Module):
         """See `asr.encoders.base.LayeredEncoder`."""
         x, is_pad = self.subsample(features, is_pad)
         x = self.dropout(x)
-        T, E = x.shape[1:]
-        distances = sinusoids(torch.arange(T - 1, -T, -1, device=x.device), E).to(x.dtype)  # (2 T - 1, E)
         middle = x
-        for number, block in enumerate(self.blocks, start=1):
-            x = block(x, distances, is_pad)
-            if number == len(self.blocks) // 2:
-                middle = x
+        is_pad_here, distances = is_pad, _distances(x)
+        for number, block in enumerate(self.blocks):
+            if number == self.half_rate.start and self.half_rate:
+                all_frames, (x, is_pad_here) = x, mean_of_pairs(x, is_pad)
+                pairs, distances = x, _distances(x)
+            x = block(x, distances, is_pad_here)
+            if number + 1 == self.half_rate.stop and self.half_rate:
+                x = all_frames + each_twice(x - pairs, all_frames.shape[1])
+                is_pad_here, distances = is_pad, _distances(x)
+            if number + 1 == len(self.blocks) // 2:
+                middle = x if x.shape[1] == is_pad.shape[1] else each_twice(x, is_pad.shape[1])
         return self.norm(x), self.norm(middle), is_pad
+
+
+def each_twice(x: Tensor, count: int) -> Tensor:
+    """x (B, ceil(T / 2), E) -> (B, T, E) of `count` frames."""
+    return x.repeat_interleave(2, dim=1)[:, :count]
+
+
+def _distances(x: Tensor) -> Tensor:
+    """Codes (2 T - 1, E) of the distances between the frames of x (B, T, E)."""
+    T, E = x.shape[1:]
+    return sinusoids(torch.arange(T - 1, -T, -1, device=x.device), E).to(x.dtype)
+
+
+def mean_of_pairs(x: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
+    """x (B, T, E), is_pad (B, T) -> the means of frames 2 t and 2 t + 1 (B, ceil(T / 2), E), is_pad (B, ceil(T / 2))."""
+    odd = x.shape[1] % 2
+    is_frame = F.pad(~is_pad, (0, odd)).view(len(x), -1, 2)  # (B, T / 2, 2)
+    total = F.pad(x.masked_fill(is_pad[..., None], 0.0), (0, 0, 0, odd)).view(len(x), -1, 2, x.shape[2]).sum(dim=2)
+    return total / is_frame.sum(dim=2, keepdim=True).clamp(min=1), ~is_frame[:, :, 0]
