@@ -14,7 +14,9 @@ import numpy as np
 
 from asr.lexicon import SILENCE, Pronunciation
 
-PRIOR_SCALE = 0.8  # of the prior that posteriors are divided by; below 1, since rare phones are estimated badly
+PRIOR_SCALE = (
+    0.8  # of the prior that posteriors are divided by; below 1, since rare phones are estimated badly
+)
 
 
 class Graph(NamedTuple):
@@ -97,7 +99,9 @@ def spread_phones(
             low = max(low, (words[number - 1][2] + 1 + first) / 2)
         if number + 1 < len(words):
             high = min(high, (last + 1 + words[number + 1][1]) / 2)
-        edges = np.rint(np.linspace(max(low, 0) * each, min(high, frames) * each, len(phones) + 1)).astype(int)
+        edges = np.rint(np.linspace(max(low, 0) * each, min(high, frames) * each, len(phones) + 1)).astype(
+            int
+        )
         for phone, begin, end in zip(phones, edges[:-1], edges[1:], strict=True):
             labels[begin:end] = phone
     return labels

@@ -7,9 +7,11 @@ few such scores (Platt scaling, of several) turns them into the share of words t
 
 import math
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from asr.tokenizer import BLANK
@@ -53,25 +55,28 @@ def certainty(log_probs: Tensor) -> Tensor:
 
 # --- scores of a word ---
 
+PHONE_SCORES = ("likelihood", "worst", "certainty", "language", "spelling", "length", "letters", "piece")
+
 SCORES = ("likelihood", "worst", "ctc", "attention", "agreement", "letters", "piece")
 
 
 def word_scores(
     ctc: Tensor,
     spans: Sequence[tuple[int, int]],
-    attention: Tensor,
+    attention: Tensor | None,
     tokens: Sequence[int],
     words: Sequence[SpokenWord],
     likelihoods: Sequence[float],
 ) -> np.ndarray:
     """What speaks for each of N words of a piece, larger where it is more likely right -> (N, len(SCORES)).
 
-    ctc (T, V), attention (L + 1, V): log probabilities; spans: the frames of each of L tokens; likelihoods: of each
-    token by both, nats. likelihood and worst are the mean and least of these over the word; ctc and attention the
-    logarithm of the least `certainty` over its frames and tokens; agreement whether CTC's best path alone spells it;
-    letters the logarithm of their number; piece the mean likelihood of all tokens.
+    ctc (T, V), attention (L + 1, V), None without a decoder: log probabilities; spans: the frames of each of L tokens;
+    likelihoods: of each token by both, nats. likelihood and worst are the mean and least of these over the word; ctc
+    and attention the logarithm of the least `certainty` over its frames and tokens; agreement whether CTC's best path
+    alone spells it; letters the logarithm of their number; piece the mean likelihood of all tokens.
     """
-    by_ctc, by_attention = certainty(ctc), certainty(attention)
+    by_ctc = certainty(ctc)
+    by_attention = torch.ones(len(tokens) + 1) if attention is None else certainty(attention)
     best = ctc.argmax(dim=-1).tolist()
     piece = float(np.mean(likelihoods)) if len(likelihoods) else 0.0
     found = []
@@ -97,38 +102,81 @@ def word_scores(
     return np.array(found).reshape(-1, len(SCORES))
 
 
+def phone_scores(
+    posteriors: Tensor,
+    labels: Sequence[tuple[int, np.ndarray]],
+    words: Sequence[str],
+    language: Sequence[float],
+    spelt: Sequence[str],
+) -> np.ndarray:
+    """The same of N words found in a lexicon -> (N, len(PHONE_SCORES)).
+
+    posteriors (T, P): log probabilities of the phones of frames; labels: of each word its first frame and the phones of
+    its frames; language: log probability of each after those before it; spelt: what CTC's best path writes during it.
+    likelihood and worst are the mean over the word's frames and the least of its phones' means; certainty the logarithm
+    of the mean `certainty` of its frames; spelling how much of the word CTC writes too, from 0 to 1; length the
+    logarithm of the frames a phone has; letters that of the number of letters; piece the mean likelihood of all words.
+    """
+    sure = certainty(posteriors).numpy()
+    found = []
+    for word, (first, phones), gain, letters in zip(words, labels, language, spelt, strict=True):
+        frames = np.arange(first, first + len(phones))
+        likelihoods = posteriors.numpy()[frames, phones]
+        begins = np.flatnonzero(np.append(True, phones[1:] != phones[:-1]))
+        means = np.add.reduceat(likelihoods, begins) / np.diff(np.append(begins, len(phones)))
+        found.append(
+            [
+                float(likelihoods.mean()),
+                float(means.min()),
+                math.log(max(float(sure[frames].mean()), SMALLEST)),
+                gain,
+                SequenceMatcher(None, word, letters, autojunk=False).ratio(),
+                math.log(len(phones) / len(begins)),
+                math.log(len(word)),
+            ]
+        )
+    rows = np.array(found).reshape(-1, len(PHONE_SCORES) - 1)
+    piece = rows[:, :1].mean(axis=0, keepdims=True) if len(rows) else np.zeros((1, 1))
+    return np.concatenate([rows, np.repeat(piece, len(rows), axis=0)], axis=1)
+
+
 # --- calibration ---
 
 
 class Calibration(NamedTuple):
     """Scores of a word -> the probability that it is right: the logistic function of a weighted sum."""
 
-    weights: np.ndarray  # (len(SCORES),)
+    weights: np.ndarray  # (S,)
     bias: float
+    names: tuple[str, ...] = SCORES  # of the S scores
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """scores (N, len(SCORES)) -> (N,)."""
+        """scores (N, S) -> (N,)."""
         return 1 / (1 + np.exp(-np.clip(scores @ self.weights + self.bias, -30, 30)))
 
     def as_json(self) -> dict[str, float]:
-        return {"bias": self.bias} | dict(zip(SCORES, self.weights.tolist(), strict=True))
+        return {"bias": self.bias} | dict(zip(self.names, self.weights.tolist(), strict=True))
 
     @classmethod
-    def from_json(cls, numbers: dict[str, float], where: str) -> "Calibration | None":
+    def from_json(
+        cls, numbers: dict[str, float], where: str, names: tuple[str, ...] = SCORES
+    ) -> "Calibration | None":
         """None where there are none. Raises UserError where they are of other scores."""
         if not numbers:
             return None
-        if set(numbers) != {"bias", *SCORES} or not all(math.isfinite(n) for n in numbers.values()):
+        if set(numbers) != {"bias", *names} or not all(math.isfinite(n) for n in numbers.values()):
             raise UserError(
-                f"{where}: confidence should hold the numbers bias, {', '.join(SCORES)}; fit it again "
+                f"{where}: confidence should hold the numbers bias, {', '.join(names)}; fit it again "
                 "(python -m evaluation.calibrate)"
             )
-        return cls(np.array([numbers[name] for name in SCORES]), numbers["bias"])
+        return cls(np.array([numbers[name] for name in names]), numbers["bias"], names)
 
 
-def fit_calibration(scores: np.ndarray, is_right: np.ndarray, strength: float = 1.0) -> Calibration:
-    """Logistic regression of whether N words were right on their scores (N, len(SCORES)); `strength` of the ridge, on
-    scores of unit variance. Raises UserError where all are right, or all wrong."""
+def fit_calibration(
+    scores: np.ndarray, is_right: np.ndarray, strength: float = 1.0, names: tuple[str, ...] = SCORES
+) -> Calibration:
+    """Logistic regression of whether N words were right on their scores (N, S), whose names are given; `strength` of
+    the ridge, on scores of unit variance. Raises UserError where all are right, or all wrong."""
     if is_right.all() or not is_right.any():
         raise UserError(
             f"all of {len(is_right)} words are {'right' if is_right.all() else 'wrong'}: nothing can be "
@@ -139,7 +187,7 @@ def fit_calibration(scores: np.ndarray, is_right: np.ndarray, strength: float = 
     mean, deviation = scores.mean(axis=0), scores.std(axis=0) + 1e-6
     model = LogisticRegression(C=1 / strength, max_iter=1000).fit((scores - mean) / deviation, is_right)
     weights = model.coef_[0] / deviation
-    return Calibration(weights, float(model.intercept_[0] - weights @ mean))
+    return Calibration(weights, float(model.intercept_[0] - weights @ mean), names)
 
 
 def joined(confidences: Sequence[float], weights: Sequence[int]) -> float:

@@ -4,7 +4,8 @@ A lexicon is a text file, a pronunciation a line: the word, then its phones; a w
 Kaldi calls lexicon.txt. `python -m training.lexicon` makes one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,16 +15,18 @@ from core.errors import UserError
 from core.files import write_bytes
 
 SILENCE = 0  # the label of a frame in which nobody speaks
-PHONES = (
-    "SIL AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
-).split()  # ARPABET without stress (Weide, "The CMU pronouncing dictionary"); a phone's number is its place
+PHONES = (  # ARPABET without stress (Weide, "The CMU pronouncing dictionary"); a phone's number is its place
+    "SIL", "AA", "AE", "AH", "AO", "AW", "AY", "B", "CH", "D", "DH", "EH", "ER", "EY", "F", "G", "HH", "IH", "IY", "JH",
+    "K", "L", "M", "N", "NG", "OW", "OY", "P", "R", "S", "SH", "T", "TH", "UH", "UW", "V", "W", "Y", "Z", "ZH",
+)  # fmt: skip
 FILE = "lexicon.txt"  # beside the weights of a recogniser
+ROOT = 0  # the node of a tree that is no phone yet
 
 Pronunciation = tuple[int, ...]
 
 
 class Tree(NamedTuple):
-    """Pronunciations by their first phones: N nodes, the root first, parents before children.
+    """Pronunciations that begin alike share their first nodes: N of them, the root first, parents before children.
 
     The children of node n are children[first_child[n] : first_child[n + 1]], the words that end there, by their place
     among the lexicon's, words[first_word[n] : first_word[n + 1]].
@@ -47,29 +50,47 @@ class Lexicon:
     def __len__(self) -> int:
         return len(self.words)
 
+    def among(self, words: Collection[str]) -> "Lexicon":
+        """Without what is not among `words`."""
+        known = set(words)
+        if known.issuperset(self.words):
+            return self
+        return Lexicon(
+            {word: each for word, each in zip(self.words, self.pronunciations, strict=True) if word in known}
+        )
+
+    @cached_property
     def tree(self) -> Tree:
-        children: list[dict[int, int]] = [{}]
-        phones, parents, ends = [SILENCE], [0], [[]]
-        for word, pronunciations in enumerate(self.pronunciations):
-            for pronunciation in pronunciations:
-                node = 0
-                for phone in pronunciation:
-                    child = children[node].get(phone)
-                    if child is None:
-                        child = children[node][phone] = len(phones)
-                        children.append({})
-                        phones.append(phone)
-                        parents.append(node)
-                        ends.append([])
-                    node = child
-                ends[node].append(word)
+        rows = sorted(
+            (pronunciation, word)
+            for word, pronunciations in enumerate(self.pronunciations)
+            for pronunciation in pronunciations
+        )
+        lengths = np.array([len(pronunciation) for pronunciation, _ in rows], np.int64)
+        phones = np.zeros((len(rows), lengths.max(initial=0)), np.int64)  # (M, L), sorted
+        phones[np.arange(phones.shape[1]) < lengths[:, None]] = [p for row, _ in rows for p in row]
+        # a node is new where a pronunciation leaves that of the row before; the others are shared with it
+        is_shared = np.zeros_like(phones, bool)
+        is_shared[1:] = np.logical_and.accumulate(phones[1:] == phones[:-1], axis=1)
+        is_new = ~is_shared & (np.arange(phones.shape[1]) < lengths[:, None])
+        numbers = np.zeros_like(phones)
+        numbers[is_new] = np.arange(1, is_new.sum() + 1)
+        nodes = np.maximum.accumulate(
+            numbers, axis=0
+        )  # of the shared ones that of the last row that had it anew
+        before = np.concatenate([np.zeros((len(rows), 1), np.int64), nodes[:, :-1]], axis=1)
+        parents = np.append(ROOT, before[is_new])
+        words = np.array([word for _, word in rows], np.int64)
+        ends = nodes[np.arange(len(rows)), lengths - 1] if len(rows) else lengths
+        by_end = np.argsort(ends, kind="stable")
+        count = len(parents)
         return Tree(
-            np.array(phones),
-            np.array(parents),
-            _ends([len(each) for each in children]),
-            np.array([child for each in children for child in each.values()], np.int64),
-            _ends([len(each) for each in ends]),
-            np.array([word for each in ends for word in each], np.int64),
+            np.append(SILENCE, phones[is_new]),
+            parents,
+            _edges(np.bincount(parents[1:], minlength=count)),
+            1 + np.argsort(parents[1:], kind="stable"),
+            _edges(np.bincount(ends, minlength=count)),
+            words[by_end],
         )
 
     def as_text(self) -> str:
@@ -88,7 +109,9 @@ class Lexicon:
         try:
             lines = Path(path).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the lexicon {path} ({error}); python -m training.lexicon makes one") from error
+            raise UserError(
+                f"cannot read the lexicon {path} ({error}); python -m training.lexicon makes one"
+            ) from error
         return cls(parse(lines, path))
 
 
@@ -110,5 +133,5 @@ def parse(lines: Iterable[str], where: Path | str) -> dict[str, list[Pronunciati
     return entries
 
 
-def _ends(counts: Sequence[int]) -> np.ndarray:
+def _edges(counts: np.ndarray) -> np.ndarray:
     return np.append(0, np.cumsum(counts))

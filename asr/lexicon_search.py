@@ -1,9 +1,9 @@
-"""From the phones of frames to words: a beam search through the lexicon's tree with a language model of words.
+"""From the phones of frames to words: a beam search in the tree of a lexicon, with a language model of words.
 
-Frame-synchronous Viterbi search over one tree of pronunciations a history of words (Ney and Ortmanns, "Dynamic
-programming search for continuous speech recognition", 1999, Sec. V and VI): what the language model thinks of a word is
-looked ahead of as the best word that a node may become, without its history, and is exact where the word ends. The
-hypotheses of a frame are rows of arrays, so that a frame is a dozen numpy calls.
+Viterbi search, frame by frame, over a copy of the tree for every history of words (Ney and Ortmanns, "Dynamic
+programming search for continuous speech recognition", 1999). Within a word the language model is looked ahead of: a
+node counts as the likeliest word that it may become, whatever was said before; where the word ends, its own probability
+after its history takes that one's place. Hypotheses are rows of arrays, so that a frame is a few numpy calls.
 """
 
 from dataclasses import dataclass
@@ -11,25 +11,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.lexicon import SILENCE, Lexicon
-from asr.word_scores import WordScores
+from asr.language_model import SMALLEST
+from asr.lexicon import ROOT, Lexicon
+from asr.word_scores import START, Histories, WordScores
 
-ROOT = 0
 
-
-@dataclass
+@dataclass(frozen=True)
 class SearchWidth:
     """What is kept of a frame."""
 
     beam: float = 11.0  # nats below the best
-    word_beam: float = 9.0  # of hypotheses at a word's end
+    word_beam: float = 9.0  # of hypotheses at the end of a word
     most: int = 600  # hypotheses
     most_words: int = 60  # words that end
 
 
 class FoundWord(NamedTuple):
     word: int  # its place in the lexicon
-    first: int  # frames
+    first: int  # frame
     last: int
 
 
@@ -38,117 +37,145 @@ class Found(NamedTuple):
     score: float  # nats
 
 
+class Beam(NamedTuple):
+    """N hypotheses."""
+
+    histories: np.ndarray  # (N,) of words before the present one
+    nodes: np.ndarray  # (N,) of the tree; ROOT between words
+    scores: np.ndarray  # (N,) nats
+    firsts: np.ndarray  # (N,) the present word's first frame
+    before: np.ndarray  # (N,) the last word's place in the trace; -1 for none
+
+    def take(self, places: np.ndarray) -> "Beam":
+        return Beam(*(part[places] for part in self))
+
+
+Trace = list[
+    tuple[int, int, int, int]
+]  # the place of the word before, the word, its first frame and its last
+
+
 class LexiconSearch:
-    """Finds the words of one recording after another; nothing of a recording is kept."""
+    """Finds the words of recordings; nothing of one is kept."""
 
     def __init__(
         self,
         lexicon: Lexicon,
+        places: np.ndarray,
         scores: WordScores,
         weight: float = 1.0,
-        word_bonus: float = 0.0,
-        bonuses: np.ndarray | None = None,
+        gains: np.ndarray | float = 0.0,
     ):
-        """weight: of the language model beside the sound. word_bonus: nats a word. bonuses (V,): nats of some words,
-        by their place in the lexicon."""
-        self.tree, self.scores, self.weight = lexicon.tree(), scores, weight
-        places = {word: place for place, word in enumerate(scores.model.words)}
-        self._place = np.array([places[word] for word in lexicon.words])
-        self.gains = np.full(len(lexicon), word_bonus) + (0.0 if bonuses is None else bonuses)
-        unigrams = np.log(np.maximum((scores.shares[:, None] * np.stack(scores.unigrams)).sum(axis=0), 1e-12))
-        ahead = np.full(len(self.tree.phones), -np.inf)
-        node_of = np.repeat(np.arange(len(self.tree.phones)), np.diff(self.tree.first_word))
-        np.maximum.at(ahead, node_of, weight * unigrams[self._place[self.tree.words]] + self.gains[self.tree.words])
-        for node in range(len(ahead) - 1, 0, -1):
-            parent = self.tree.parents[node]
+        """places (W,): of the lexicon's words in the language model's vocabulary. weight: of the language model beside
+        the sound. gains (W,): nats for each word that is found."""
+        self.tree = tree = lexicon.tree
+        self.places, self.scores, self.weight = places, scores, weight
+        self.gains = np.zeros(len(lexicon)) + gains
+        nodes = len(tree.phones)
+        unigrams = weight * np.log(np.maximum(scores.mean_unigrams[places], SMALLEST)) + self.gains
+        ahead = np.full(nodes, -np.inf)  # (N,) of the best word that a node may become
+        np.maximum.at(ahead, np.repeat(np.arange(nodes), np.diff(tree.first_word)), unigrams[tree.words])
+        for node, parent in zip(range(nodes - 1, 0, -1), tree.parents[:0:-1].tolist(), strict=True):
             if ahead[node] > ahead[parent]:
                 ahead[parent] = ahead[node]
         ahead[ROOT] = 0.0
         self.ahead = ahead
 
     def __call__(self, likelihoods: np.ndarray, width: SearchWidth | None = None) -> Found:
-        """likelihoods (T, P): of each frame and phone, scaled, nats."""
-        width, tree, weight = width or SearchWidth(), self.tree, self.weight
-        size, children, ending = len(tree.phones), np.diff(tree.first_child), np.diff(tree.first_word)
-        # of the hypotheses: history, node, score, first frame of the word, the last word's place in `trace`
-        history, node = np.array([WordScores.START]), np.array([ROOT])
-        score, first, before = np.zeros(1), np.zeros(1, np.int64), np.array([-1])
-        trace: list[tuple[int, int, int, int]] = []  # (before, word, first frame, last frame)
+        """The likeliest words, none where that is likelier: likelihoods (T, P) of each frame and phone, nats."""
+        width, histories = width or SearchWidth(), Histories(self.scores)
+        trace: Trace = []
+        none = np.zeros(1, np.int64)
+        beam = Beam(none + START, none + ROOT, np.zeros(1), none, none - 1)
         for t, frame in enumerate(likelihoods):
-            ends = self._ends(history, node, score, ending, width)
-            if t and len(ends[0]):
-                which, words, gained = ends
-                grown = self.scores.extend(history[which], self._place[words])
-                places = len(trace) + np.arange(len(which))
-                trace += zip(before[which].tolist(), words.tolist(), first[which].tolist(), [t - 1] * len(which), strict=True)
-                history, node = np.append(history, grown), np.append(node, np.full(len(grown), ROOT))
-                score, first, before = np.append(score, gained), np.append(first, first[which]), np.append(before, places)
-            count = children[node]
-            source = np.repeat(np.arange(len(node)), count)
-            offset = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
-            child = tree.children[tree.first_child[node[source]] + offset]
-            stay = score + frame[tree.phones[node]]
-            move = score[source] + self.ahead[child] - self.ahead[node[source]] + frame[tree.phones[child]]
-            every = np.concatenate([stay, move])
-            keep = _best(every, every.max() - width.beam, 3 * width.most)
-            moved = keep >= len(stay)
-            origin = np.where(moved, 0, keep)
-            origin[moved] = source[keep[moved] - len(stay)]
-            place = node[origin]
-            place[moved] = child[keep[moved] - len(stay)]
-            begun = np.where(moved & (node[origin] == ROOT), t, first[origin])
-            keep_score = every[keep]
-            # of those with the same history and node only the best
-            key = history[origin] * size + place
-            order = np.lexsort((-keep_score, key))
-            order = order[np.append(True, key[order][1:] != key[order][:-1])]
-            order = order[_best(keep_score[order], -np.inf, width.most)]
-            origin = origin[order]
-            history, node, score = history[origin], place[order], keep_score[order]
-            first, before = begun[order], before[origin]
-        return self._finish(len(likelihoods), history, node, score, first, before, trace)
+            if t:
+                beam = self._end_words(beam, histories, trace, t - 1, width)
+            beam = self._next(beam, frame, t, width)
+        return self._finish(beam, histories, trace, len(likelihoods))
 
-    def _ends(self, history, node, score, ending, width):
-        """Hypotheses whose word may end: which, the word, and the score with the language model's."""
-        least = score.max() - width.word_beam
-        at = np.flatnonzero((ending[node] > 0) & (score > least))
-        count = ending[node[at]]
-        which = np.repeat(at, count)
-        offset = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-        words = self.tree.words[self.tree.first_word[node[which]] + offset]
-        if not len(which):
-            return which, words, score[which]
-        gained = score[which] - self.ahead[node[which]] + self.gains[words]
-        gained += self.weight * self.scores(history[which], self._place[words])
-        keep = _best(gained, least, width.most_words)
-        return which[keep], words[keep], gained[keep]
+    def _next(self, beam: Beam, frame: np.ndarray, t: int, width: SearchWidth) -> Beam:
+        """Stay in the phone, or in silence, or go on to any of the next ones: frame (P,)."""
+        tree, nodes = self.tree, beam.nodes
+        source, children = _each(tree.first_child, tree.children, nodes)
+        stay = beam.scores + frame[tree.phones[nodes]]
+        ahead = self.ahead[children] - self.ahead[nodes[source]]
+        scores = np.append(stay, beam.scores[source] + ahead + frame[tree.phones[children]])
+        kept = _best(scores, scores.max() - width.beam, 3 * width.most)
+        origin = np.append(np.arange(len(nodes)), source)[kept]
+        grown = Beam(
+            beam.histories[origin],
+            np.append(nodes, children)[kept],
+            scores[kept],
+            np.where((nodes[origin] == ROOT) & (kept >= len(nodes)), t, beam.firsts[origin]),
+            beam.before[origin],
+        )
+        # of those with the same history and node only the best
+        key = grown.histories * len(tree.phones) + grown.nodes
+        order = np.lexsort((-grown.scores, key))
+        order = order[np.append(True, key[order][1:] != key[order][:-1])]
+        return grown.take(order[_best(grown.scores[order], -np.inf, width.most)])
 
-    def _finish(self, frames, history, node, score, first, before, trace) -> Found:
-        """The best text, its end included; the empty one where no word ends at the last frame."""
+    def _end_words(self, beam: Beam, histories: Histories, trace: Trace, t: int, width: SearchWidth) -> Beam:
+        """The beam, and those of its hypotheses whose word ends with frame t anew at the root."""
+        least = beam.scores.max() - width.word_beam
+        source, words, scores = self._words(beam, histories, np.flatnonzero(beam.scores > least))
+        kept = _best(scores, least, width.most_words)
+        source, words = source[kept], words[kept]
+        places = len(trace) + np.arange(len(kept))
+        ended = beam.take(source)
+        trace += zip(
+            ended.before.tolist(), words.tolist(), ended.firsts.tolist(), [t] * len(kept), strict=True
+        )
+        after = Beam(
+            histories.extend(ended.histories, self.places[words]), np.full(len(kept), ROOT), scores[kept],
+            ended.firsts, places,
+        )  # fmt: skip
+        return Beam(*(np.append(*parts) for parts in zip(beam, after, strict=True)))
+
+    def _words(
+        self, beam: Beam, histories: Histories, chosen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The words that may end at the nodes of the chosen hypotheses: whose they are, which, and the score with what
+        the language model says of them."""
+        source, words = _each(self.tree.first_word, self.tree.words, beam.nodes[chosen])
+        source = chosen[source]
+        scores = beam.scores[source] - self.ahead[beam.nodes[source]] + self.gains[words]
+        return source, words, scores + self.weight * histories(beam.histories[source], self.places[words])
+
+    def _finish(self, beam: Beam, histories: Histories, trace: Trace, frames: int) -> Found:
+        """The best text that may end with the last frame."""
         found = [Found([], -np.inf)]
-        at_root = np.flatnonzero(node == ROOT)
-        if len(at_root):
-            total = score[at_root] + np.where(
-                before[at_root] < 0, 0.0, self.weight * self.scores.end(history[at_root])
-            )
-            best = int(total.argmax())
-            found.append(Found(_traced(trace, int(before[at_root[best]])), float(total[best])))
-        wide = SearchWidth(word_beam=np.inf, most_words=10**9)
-        which, words, gained = self._ends(history, node, score, np.diff(self.tree.first_word), wide)
-        if len(which):
-            total = gained + self.weight * self.scores.end(self.scores.extend(history[which], self._place[words]))
-            best = int(total.argmax())
-            last = FoundWord(int(words[best]), int(first[which[best]]), frames - 1)
-            found.append(Found([*_traced(trace, int(before[which[best]])), last], float(total[best])))
+        source, words, scores = self._words(beam, histories, np.arange(len(beam.nodes)))
+        if len(words):
+            after = histories.extend(beam.histories[source], self.places[words])
+            scores = scores + self.weight * histories.end(after)
+            best = int(scores.argmax())
+            last = FoundWord(int(words[best]), int(beam.firsts[source[best]]), frames - 1)
+            found.append(Found([*_traced(trace, beam.before[source[best]]), last], float(scores[best])))
+        pausing = beam.take(np.flatnonzero(beam.nodes == ROOT))
+        if len(pausing.nodes):
+            ends = self.weight * histories.end(pausing.histories)
+            scores = pausing.scores + np.where(pausing.before < 0, 0.0, ends)
+            best = int(scores.argmax())
+            found.append(Found(_traced(trace, pausing.before[best]), float(scores[best])))
         return max(found, key=lambda one: one.score)
 
 
-def _traced(trace: list[tuple[int, int, int, int]], place: int) -> list[FoundWord]:
+def _traced(trace: Trace, place: int) -> list[FoundWord]:
     words = []
     while place >= 0:
         place, word, first, last = trace[place]
         words.append(FoundWord(word, first, last))
     return words[::-1]
+
+
+def _each(first: np.ndarray, items: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The items first[g] to first[g + 1] - 1 of each group g of G: the place (N,) of each one's group among `groups`,
+    and the item (N,)."""
+    count = first[groups + 1] - first[groups]
+    source = np.repeat(np.arange(len(groups)), count)
+    offset = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
+    return source, items[first[groups][source] + offset]
 
 
 def _best(scores: np.ndarray, least: float, most: int) -> np.ndarray:

@@ -20,7 +20,9 @@ CTC_WEIGHT = 0.3  # of the loss, and of the search
 class LossWeights:
     """What the losses count."""
 
-    ctc: float = bounded(CTC_WEIGHT, 0.0, 1.0)  # Watanabe et al. 2017; the rest is attention, where there is a decoder
+    ctc: float = bounded(
+        CTC_WEIGHT, 0.0, 1.0
+    )  # Watanabe et al. 2017; the rest is attention, where there is a decoder
     phones: float = bounded(0.0, 0.0, 100.0)  # cross entropy of the phones of frames, beside all this
     smoothing: float = bounded(0.1, 0.0, 0.9)  # of the decoder's labels
     # CTC of the encoder's middle layer, of CTC in all (Lee and Watanabe 2021, "Intermediate Loss Regularization")
@@ -70,8 +72,8 @@ def attention_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, smoothing: f
 
 
 def phone_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of every frame's phone, the sum over a batch in nats: logits (B, T, P), labels (B, T), IGNORED where
-    a frame has none."""
+    """Cross entropy of the frames' phones, the sum over a batch, nats: logits (B, T, P), labels (B, T), IGNORED where a
+    frame has none."""
     return F.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=IGNORED, reduction="sum")
 
 

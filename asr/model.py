@@ -51,7 +51,9 @@ class PhoneHead(nn.Module):
     @torch.no_grad()
     def count(self, labels: Tensor, decay: float = 0.999) -> None:
         """Let the prior follow how often each phone is a label, counts (P,) of a batch."""
-        self.log_prior.copy_((decay * self.log_prior.exp() + (1 - decay) * labels / labels.sum()).clamp(min=1e-5).log())
+        self.log_prior.copy_(
+            (decay * self.log_prior.exp() + (1 - decay) * labels / labels.sum()).clamp(min=1e-5).log()
+        )
 
 
 class SpeechModel(nn.Module):

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from asr.audio import LONGEST, SAMPLE_RATE, Sound, as_samples
-from asr.confidence import SCORES, Calibration, joined, spoken_words, word_scores
+from asr.confidence import PHONE_SCORES, SCORES, Calibration, joined, spoken_words, word_scores
 from asr.decode import align, greedy_ctc, joint_search
 from asr.encoders.base import check_sizes
 from asr.features import HOP, LogMel, pad_samples
 from asr.language_model import FILE as LANGUAGE_MODEL
 from asr.language_model import LanguageModel, load_language_model, save_language_model
+from asr.lexicon import FILE as LEXICON
+from asr.lexicon import Lexicon
+from asr.lexicon_words import PHONE_WEIGHT, HeardWord, LexiconReader, letters_of
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed
 from asr.recognizers.registry import BEAM
@@ -45,6 +48,7 @@ class SavedConfig(ModelConfig):
     end_silence: float | None = None  # the first releases hear pieces as they are
     language_model_weight: float = bounded(LANGUAGE_MODEL_WEIGHT, 0.0, 10.0)
     word_bonus: float = bounded(WORD_BONUS, 0.0, 10.0)  # nats a word, where there is a language model
+    phone_weight: float = bounded(PHONE_WEIGHT, 0.0, 10.0)  # of the phones in the search of a lexicon
 
 
 class Recognizer:
@@ -52,12 +56,13 @@ class Recognizer:
 
     ctc_weight: CTC's part in the search, between 0 (attention alone) and 1 (CTC alone). others: further scorers of the
     search, each with its weight. language_model: scores the search's texts with language_model_weight, and each word
-    with word_bonus. calibration: of the words' confidences; without one they are the mean probability of a word's
-    tokens, more than the share of words that are right. end_silence: seconds of digital silence that a piece is given
-    at either end, in place of what it had of it; None for as it is, which makes the text depend on it. activity: makes
-    what finds speech in one recording. Several threads may use one at once: nothing is kept between calls, and no
-    setting of the process is touched. How many threads torch uses changes no transcript, times included; confidences
-    may differ in their sixth digit.
+    with word_bonus. lexicon: how words are pronounced; a network that tells phones finds words in it, with the language
+    model, the phones having phone_weight. calibration: of the words' confidences; without one they are the mean
+    probability of a word's tokens, more than the share of words that are right. end_silence: seconds of digital silence
+    that a piece is given at either end, in place of what it had of it; None for as it is, which makes the text depend
+    on it. activity: makes what finds speech in one recording. Several threads may use one at once: nothing is kept
+    between calls, and no setting of the process is touched. How many threads torch uses changes no transcript, times
+    included; confidences may differ in their sixth digit.
     """
 
     def __init__(
@@ -72,6 +77,8 @@ class Recognizer:
         language_model: LanguageModel | None = None,
         language_model_weight: float = LANGUAGE_MODEL_WEIGHT,
         word_bonus: float = WORD_BONUS,
+        lexicon: Lexicon | None = None,
+        phone_weight: float = PHONE_WEIGHT,
     ):
         self.model = model.eval()
         self.tokenizer = tokenizer
@@ -79,6 +86,9 @@ class Recognizer:
         self.calibration, self.end_silence, self.activity = calibration, end_silence, activity
         self.language_model = language_model
         self.language_model_weight, self.word_bonus = language_model_weight, word_bonus
+        self.lexicon, self.phone_weight = lexicon, phone_weight
+        self.favoured: dict[str, float] = {}  # nats of words, in the search of the lexicon
+        self._readers: dict[tuple, LexiconReader] = {}
         self.front_end = LogMel(model.config.normalisation).to(self.device)
         self.checksum = ""
 
@@ -109,7 +119,8 @@ class Recognizer:
         with meta_device():
             model = SpeechModel(config, len(tokenizer))
         load_weights(model, files.state, folder)
-        calibration = Calibration.from_json(saved.confidence, where)
+        names = PHONE_SCORES if saved.phones else SCORES
+        calibration = Calibration.from_json(saved.confidence, where, names)
         recognizer = cls(
             model.to(device),
             tokenizer,
@@ -120,15 +131,20 @@ class Recognizer:
         recognizer.language_model = find_language_model(language_model, Path(folder))
         recognizer.language_model_weight = saved.language_model_weight
         recognizer.word_bonus = saved.word_bonus
+        recognizer.phone_weight = saved.phone_weight
+        if saved.phones and (Path(folder) / LEXICON).exists():
+            recognizer.lexicon = Lexicon.load(Path(folder) / LEXICON)
         recognizer.checksum = files.checksum
         return recognizer
 
     def save(self, folder: Path | str, card: str, training: dict | None = None, half: bool = True) -> Path:
         """Write the model folder that `load` reads."""
-        saved = ("ctc_weight", "end_silence", "language_model_weight", "word_bonus")
+        saved = ("ctc_weight", "end_silence", "language_model_weight", "word_bonus", "phone_weight")
         config = asdict(self.model.config) | {name: getattr(self, name) for name in saved}
         if self.language_model:
             save_language_model(self.language_model, Path(folder) / LANGUAGE_MODEL)
+        if self.lexicon:
+            self.lexicon.save(Path(folder) / LEXICON)
         if self.calibration:
             config["confidence"] = self.calibration.as_json()
         return save_model(
@@ -146,6 +162,8 @@ class Recognizer:
             raise UserError(f'"{word}" has no letter that the recogniser writes; favour words of letters')
         other = copy(self)
         other.others = [*self.others, Weighted(FavouredWords(known, self.tokenizer.pieces), weight)]
+        parts = [part for phrase in known for part in phrase.split()]
+        other.favoured = self.favoured | {part: weight * len(part) for part in parts}
         return other
 
     @property
@@ -156,6 +174,21 @@ class Recognizer:
         model = LanguageModelScorer(self.language_model, self.tokenizer.pieces)
         words = WordCounter(self.tokenizer.pieces)
         return [Weighted(model, self.language_model_weight), Weighted(words, self.word_bonus), *self.others]
+
+    @property
+    def reader(self) -> LexiconReader | None:
+        """What finds words in the lexicon; None without phones, lexicon or language model."""
+        if not self.model.config.phones or self.lexicon is None or self.language_model is None:
+            return None
+        settings = (
+            id(self.lexicon), id(self.language_model), self.phone_weight, self.language_model_weight, self.word_bonus,
+            tuple(sorted(self.favoured.items())),
+        )  # fmt: skip
+        if settings not in self._readers:  # the settings may be changed; those of the last search are kept
+            self._readers = {
+                settings: LexiconReader(self.lexicon, self.language_model, *settings[2:5], self.favoured)
+            }
+        return self._readers[settings]
 
     def transcribe(self, sound: Sound, beam: int = BEAM, max_seconds: float = LONGEST) -> Transcript:
         """Hear a recording: a file, bytes, an array at 16 kHz, or (rate, array); see `asr.audio.as_samples`.
@@ -182,8 +215,8 @@ class Recognizer:
             count = max(int(batch_seconds * SAMPLE_RATE / longest), 1)
             chosen, order = order[-count:], order[:-count]
             memory, ctc_logits, is_pad = self._encode([self._framed(pieces[p][1])[0] for p in chosen])
-            for p, tokens in zip(chosen, self._search(memory, ctc_logits, is_pad, beam), strict=True):
-                texts[p] = self.tokenizer.decode(tokens)
+            for p, text in zip(chosen, self._texts(memory, ctc_logits, is_pad, beam), strict=True):
+                texts[p] = text
         whole = [""] * len(clips)
         for (i, _), text in zip(pieces, texts, strict=True):
             whole[i] += f" {text}"
@@ -204,6 +237,14 @@ class Recognizer:
         memory, is_pad = self.model.encoder(*self.front_end(samples, lengths))
         return memory, self.model.to_ctc(memory), is_pad
 
+    @torch.no_grad()
+    def _texts(self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int) -> list[str]:
+        if beam and (reader := self.reader):
+            counts = (~is_pad).sum(dim=1).tolist()
+            clips = [row[:count] for row, count in zip(memory, counts, strict=True)]
+            return [reader.text(reader.find(self.model.to_phones, clip)) for clip in clips]
+        return [self.tokenizer.decode(tokens) for tokens in self._search(memory, ctc_logits, is_pad, beam)]
+
     def _search(self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int) -> list[list[int]]:
         if beam <= 0:
             return greedy_ctc(ctc_logits, is_pad)
@@ -216,56 +257,80 @@ class Recognizer:
         text, words, scores = self._decode(samples, start, beam)
         if not words:
             return Transcript("")
-        if self.calibration:
+        if self.calibration and scores.shape[1] == len(self.calibration.names):
             words = [
                 replace(word, confidence=float(p))
                 for word, p in zip(words, self.calibration(scores), strict=True)
             ]
             sizes = [len(word.text) for word in words]
             return Transcript(text, words, joined([word.confidence for word in words], sizes))
-        return Transcript(text, words, float(np.exp(scores[0, SCORES.index("piece")])))
+        return Transcript(
+            text, words, float(np.exp(scores[0, -1]))
+        )  # of both kinds of scores "piece" is the last
 
     def words_with_scores(self, sound: Sound, beam: int = BEAM) -> tuple[list[str], np.ndarray]:
-        """What `transcribe` hears as N words, and the scores (N, len(SCORES)) that a calibration is fitted on."""
+        """What `transcribe` hears as N words, and the scores (N, S) that a calibration is fitted on."""
         samples = as_samples(sound)
         found = [self._decode(samples[first:last], 0.0, beam) for first, last in self._pieces(samples)]
         words = [word.text for _, words, _ in found for word in words]
-        return words, np.concatenate([np.zeros((0, len(SCORES))), *(scores for _, _, scores in found)])
+        kept = [scores for _, of_piece, scores in found if of_piece]
+        return words, np.concatenate(kept) if kept else np.zeros((0, len(self.score_names(beam))))
+
+    def score_names(self, beam: int = BEAM) -> tuple[str, ...]:
+        """What the scores of a word are."""
+        return PHONE_SCORES if beam and self.reader else SCORES
 
     @torch.no_grad()
     def _decode(self, samples: np.ndarray, start: float, beam: int) -> tuple[str, list[Word], np.ndarray]:
-        """A piece (S,) that begins at `start` seconds -> text, N words, their scores (N, len(SCORES)).
+        """A piece (S,) that begins at `start` seconds -> text, N words, their scores (N, S).
 
-        Times are from CTC's alignment; a word's confidence is the mean probability of its tokens by CTC and attention,
-        weighted as in the search.
+        Of words that are spelt, times are from CTC's alignment, and the confidence is the mean probability of a word's
+        tokens by CTC and attention, weighted as in the search; of those of a lexicon that of its frames' phones.
         """
         sound, offset = self._framed(samples)
         memory, ctc_logits, is_pad = self._encode([sound])
-        tokens = self._search(memory, ctc_logits, is_pad, beam)[0]
-        spoken = spoken_words([self.tokenizer.pieces[token] for token in tokens])
-        if not spoken:
-            return "", [], np.zeros((0, len(SCORES)))
-        ctc = ctc_logits[0].float().log_softmax(dim=-1)  # (T, V)
-        spans = align(ctc, tokens) or [(0, len(ctc) - 1)] * len(tokens)
-        prompt = torch.tensor([[EDGE, *tokens]], device=self.device)
-        attention = self.model.decoder(prompt, memory, is_pad)[0].float().log_softmax(dim=-1)  # (L + 1, V)
-        likelihoods = []
-        for position, (token, (first, last)) in enumerate(zip(tokens, spans, strict=True)):
-            by_ctc = ctc[first : last + 1, token].max().item()
-            likelihoods.append(
-                self.ctc_weight * by_ctc + (1 - self.ctc_weight) * attention[position, token].item()
-            )
-        scores = word_scores(ctc, spans, attention, tokens, spoken, likelihoods)
+        if beam and (reader := self.reader):
+            letters = letters_of(ctc_logits[0], self.tokenizer.pieces)
+            heard, scores = reader.words_with_scores(self.model.to_phones, memory[0], letters)
+        else:
+            heard, scores = self._spelt_words(memory, ctc_logits, is_pad, beam)
         words = []
         seconds, shift = len(samples) / SAMPLE_RATE, offset / SAMPLE_RATE
 
         def time_of(frame: int) -> float:
             return round(start + min(max(frame * self.frame_seconds + shift, 0.0), seconds), 3)
 
-        for word, likelihood in zip(spoken, scores[:, SCORES.index("likelihood")], strict=True):
-            first, last = spans[word.tokens[0]][0], spans[word.tokens[-1]][1]
-            words.append(Word(word.text, time_of(first), time_of(last + 1), float(np.exp(likelihood))))
+        for word, row in zip(heard, scores, strict=True):
+            confidence = float(np.exp(row[SCORES.index("likelihood")]))
+            words.append(Word(word.text, time_of(word.first), time_of(word.last + 1), confidence))
         return " ".join(word.text for word in words), words, scores
+
+    def _spelt_words(
+        self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int
+    ) -> tuple[list[HeardWord], np.ndarray]:
+        """The words that tokens spell, of one piece, and their scores."""
+        tokens = self._search(memory, ctc_logits, is_pad, beam)[0]
+        spoken = spoken_words([self.tokenizer.pieces[token] for token in tokens])
+        if not spoken:
+            return [], np.zeros((0, len(SCORES)))
+        ctc = ctc_logits[0].float().log_softmax(dim=-1)  # (T, V)
+        spans = align(ctc, tokens) or [(0, len(ctc) - 1)] * len(tokens)
+        attention = None
+        if self.model.decoder is not None:
+            prompt = torch.tensor([[EDGE, *tokens]], device=self.device)
+            attention = (
+                self.model.decoder(prompt, memory, is_pad)[0].float().log_softmax(dim=-1)
+            )  # (L + 1, V)
+        likelihoods = []
+        for position, (token, (first, last)) in enumerate(zip(tokens, spans, strict=True)):
+            likelihood = ctc[first : last + 1, token].max().item()
+            if attention is not None:
+                by_attention = attention[position, token].item()
+                likelihood = self.ctc_weight * likelihood + (1 - self.ctc_weight) * by_attention
+            likelihoods.append(likelihood)
+        scores = word_scores(ctc, spans, attention, tokens, spoken, likelihoods)
+        words = [HeardWord(word.text, spans[word.tokens[0]][0], spans[word.tokens[-1]][1]) for word in spoken]
+        return words, scores
 
 
 def find_language_model(which: Path | str, folder: Path) -> LanguageModel | None:

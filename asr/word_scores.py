@@ -7,19 +7,18 @@ from asr.language_model import BOUNDARY, SMALLEST, SWITCH, LanguageModel, Ngrams
 NONE = -1  # no such n-gram
 
 
-class WordScores:
-    """Probabilities of the vocabulary's words, for a search that goes on from hundreds of histories at once.
+START = 0  # the history of a text without words
 
-    A history is a number: START, or one that `extend` gives. `LanguageModel` answers for one text at a time and letter
-    by letter; here the n-grams of an order are one sorted table of (context, word) in which all are looked up together.
-    Texts with the same last words are one history, whose mixture weights are those of the text that came first. Of a
-    word of the vocabulary the model's spelling, which is there for others, says nothing here.
+
+class WordScores:
+    """A language model's n-grams, those of an order in one sorted table of (context, word).
+
+    `LanguageModel` answers for one text at a time and letter by letter; here hundreds of questions are looked up
+    together. Of a word of the vocabulary the model's spelling, which is there for others, says nothing.
     """
 
-    START = 0
-
     def __init__(self, model: LanguageModel):
-        self.model, self.size = model, len(model.words)
+        self.order, self.size = model.order, len(model.words)
         self.shares = np.array([part.share for part in model.components])
         self.unigrams: list[np.ndarray] = []  # (V,) of each component
         self.tables = [_Tables.of(part.ngrams, self.size) for part in model.components]
@@ -28,15 +27,28 @@ class WordScores:
             if part.base is not None:
                 unigrams += tables.first_rest * self.unigrams[model.components.index(part.base)]
             self.unigrams.append(unigrams)
-        parts, contexts = len(self.tables), model.order - 1
+        self.mean_unigrams = (self.shares[:, None] * np.stack(self.unigrams)).sum(axis=0)  # (V,)
+
+
+class Histories:
+    """The histories of one search, each a number: START, or one that `extend` gives.
+
+    Texts with the same last words are one, whose mixture weights are those of the text that came first.
+    """
+
+    def __init__(self, scores: WordScores):
+        self.scores = scores
+        parts, contexts = len(scores.tables), scores.order - 1
         self._words: list[tuple[int, ...]] = []
         self._numbers: dict[tuple[int, ...], int] = {}
-        self._rows = np.full((64, parts, contexts), NONE)  # of a history: its last 1, 2, ... words in the tables
+        self._rows = np.full(
+            (64, parts, contexts), NONE
+        )  # of a history: its last 1, 2, ... words in the tables
         self._weights = np.zeros((64, parts))  # of the components
         rows = np.full((parts, contexts), NONE)
-        for k, tables in enumerate(self.tables):
+        for k, tables in enumerate(scores.tables):
             rows[k, 0] = BOUNDARY if tables.continues(1, np.array([BOUNDARY]))[0] else NONE
-        self._add((BOUNDARY,), rows, self.shares)
+        self._add((BOUNDARY,), rows, scores.shares)
 
     def __call__(self, histories: np.ndarray, words: np.ndarray) -> np.ndarray:
         """Log probability (N,) of each word (N,) after its history (N,), nats."""
@@ -49,9 +61,9 @@ class WordScores:
     def extend(self, histories: np.ndarray, words: np.ndarray) -> np.ndarray:
         """The histories (N,) that one more word makes of each."""
         found = np.zeros(len(words), np.int64)
-        fresh = []
+        fresh: list[tuple[int, tuple[int, ...]]] = []
         for i, (history, word) in enumerate(zip(histories.tolist(), words.tolist(), strict=True)):
-            last = (*self._words[history], word)[-(self.model.order - 1) :]
+            last = (*self._words[history], word)[-(self.scores.order - 1) :]
             number = self._numbers.get(last)
             if number is None:
                 number = self._numbers[last] = len(self._words) + len(fresh)
@@ -61,7 +73,7 @@ class WordScores:
             chosen = np.array([i for i, _ in fresh])
             each, rows = self._probabilities(histories[chosen], words[chosen])  # (N, K), (N, K, C)
             weights = self._weights[histories[chosen]] * each / self._mass(each, histories[chosen])[:, None]
-            weights = (1 - SWITCH) * weights + SWITCH * self.shares
+            weights = (1 - SWITCH) * weights + SWITCH * self.scores.shares
             for (_, last), row, weight in zip(fresh, rows, weights, strict=True):
                 self._add(last, row, weight)
         return found
@@ -83,8 +95,8 @@ class WordScores:
         rows = self._rows[histories]  # (N, K, C)
         each = np.empty(rows.shape[:2])
         after = np.full_like(rows, NONE)
-        for k, tables in enumerate(self.tables):
-            p = self.unigrams[k][words]
+        for k, tables in enumerate(self.scores.tables):
+            p = self.scores.unigrams[k][words]
             after[:, k, 0] = np.where(tables.continues(1, words), words, NONE)
             for length in range(1, tables.order):
                 row = rows[:, k, length - 1]
@@ -102,7 +114,9 @@ class _Tables:
     rest[c - 1] (R,): what a context of c words leaves to the order below.
     """
 
-    def __init__(self, items: list[np.ndarray], cumulated: list[np.ndarray], starts: list[np.ndarray], size: int):
+    def __init__(
+        self, items: list[np.ndarray], cumulated: list[np.ndarray], starts: list[np.ndarray], size: int
+    ):
         self.order = len(items)
         self.first = np.diff(cumulated[0])
         self.first_rest = max(1.0 - float(cumulated[0][-1]), SMALLEST)
@@ -119,7 +133,10 @@ class _Tables:
 
     @classmethod
     def of(cls, ngrams: Ngrams, size: int) -> "_Tables":
-        return cls(*([np.asarray(part) for part in parts] for parts in (ngrams.items, ngrams.cumulated, ngrams.starts)), size)
+        items, cumulated, starts = (
+            [np.asarray(part) for part in parts] for parts in (ngrams.items, ngrams.cumulated, ngrams.starts)
+        )
+        return cls(items, cumulated, starts, size)
 
     def continues(self, length: int, rows: np.ndarray) -> np.ndarray:
         """Whether any word follows the n-grams (N,) of so many words; none follows NONE."""
@@ -127,7 +144,9 @@ class _Tables:
             return np.zeros(len(rows), bool)
         return self._follow[length - 1][rows] & (rows != NONE)
 
-    def find(self, length: int, rows: np.ndarray, words: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def find(
+        self, length: int, rows: np.ndarray, words: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Words (N,) after contexts (N,) of `length` words: which contexts there are, the place of the n-gram or NONE,
         its discounted probability or 0."""
         keys = self.keys[length - 1]

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             clips = sets.clips_to_hear(some, some.split)
             found.append(compare_words(clips, recognizer, some.beam, progress))
     scores, is_right = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    calibration = fit_calibration(scores, is_right)
+    calibration = fit_calibration(scores, is_right, names=recognizer.score_names(options[0].beam))
     save(folder, calibration.as_json())
     before, after = (
         confidence_quality(c, is_right) for c in (plain_confidences(scores), calibration(scores))

@@ -16,9 +16,7 @@ def compare_words(
     clips: "Clips", recognizer: "Recognizer", beam: int, progress: Callable[..., Iterable[int]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The scores of all N words heard (N, scores), and whether they are right (N,)."""
-    from asr.confidence import SCORES
-
-    scores, is_right = [np.zeros((0, len(SCORES)))], [np.zeros(0, bool)]
+    scores, is_right = [np.zeros((0, len(recognizer.score_names(beam))))], [np.zeros(0, bool)]
     for i in progress(range(len(clips.samples)), "hearing", len(clips.samples), 1):
         words, of_words = recognizer.words_with_scores(clips.samples[i], beam)
         scores.append(of_words)
@@ -27,7 +25,7 @@ def compare_words(
 
 
 def plain_confidences(scores: np.ndarray) -> np.ndarray:
-    """What confidences (N,) are without a calibration: the mean probability of a word's tokens."""
+    """What confidences (N,) are without a calibration: the mean probability of a word's tokens, or its phones."""
     from asr.confidence import SCORES
 
-    return np.exp(scores[:, SCORES.index("likelihood")])
+    return np.exp(scores[:, SCORES.index("likelihood")])  # the first of either kind

@@ -4,9 +4,9 @@
 #     recipes/recognizer.sh
 #
 # datasets/ holds the recordings of configs/data/read_speech.yaml and CUB with captions in datasets/cub:
-# docs/recognition.md says where each comes from. The synthetic voices are those of espeak, of the programs flite and
-# festival, and of Kokoro (pip install "saybird[voices]", python -m data.prepare kokoro --download). Stopped or killed,
-# the same command goes on. RECIPE_PYTHON names another Python, RECIPE_PROCESSES how many share a batch (2).
+# docs/recognition.md says where each comes from. The synthetic voices are those of espeak and of the programs flite and
+# festival; the pronunciations are CMUdict's (pip install "saybird[pocketsphinx]"). Stopped or killed, the same command
+# goes on. RECIPE_PYTHON names another Python, RECIPE_PROCESSES how many share a batch (2).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source recipes/stages.sh
@@ -21,16 +21,13 @@ python="${RECIPE_PYTHON:-.venv/bin/python}"
 # stage, seconds on two cores, what it does
 stages=(
   "voices   1200  speak captions and books with espeak, flite and Festival"
-  "kokoro  14400  and with Kokoro's neural voices"
-  "read    13000  train on people and the first of these voices"
-  "people  14400  go on with all voices and two views of each clip"
   "language   60  make the language model of the search"
+  "lexicon   200  and the pronunciations of its words"
+  "read    22000  train on people and these voices"
   "confide   600  fit the words' confidence on validation clips"
   "release     1  copy the model to weights/"
   "measure   600  measure it on the test sets"
 )
-KOKORO=9  # its place in data.also of configs/data/read_speech.yaml
-
 spoken() { "$python" -m data.prepare spoken --name "$1" --engines ${2//,/ } --count "$3" --seed "$4" "${@:5}"; }
 voices() {
   spoken espeak_train espeak 1500 13
@@ -38,21 +35,23 @@ voices() {
   spoken festival_train festival 600 12
   spoken synthetic_val flite,festival,espeak 60 14 --texts cub-val --tempo 0.9 1.1
 }
-kokoro() { spoken kokoro_train kokoro 1500 20; }
+language() { recipes/language_model.sh datasets/language_model.safetensors datasets datasets/cub; }
+lexicon()  {
+  "$python" -m training.lexicon datasets/lexicon.txt --language-model datasets/language_model.safetensors
+}
 train()  {
   OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" "$python" -m torch.distributed.run --standalone \
     --nproc-per-node "${RECIPE_PROCESSES:-2}" train_asr.py "$@"
 }
-read()     { train experiment=recognizer_read_speech data.also.$KOKORO.weight=0; }
-people()   { train experiment=recognizer_people; }
-language() {
-  recipes/language_model.sh runs/recognizer_people/model/language_model.safetensors datasets datasets/cub
+read() {
+  train experiment=recognizer_read_speech
+  cp datasets/language_model.safetensors runs/recognizer_read_speech/model/
 }
 confide()  {
-  "$python" -m evaluation.calibrate --recognizer runs/recognizer_people/model --split val \
+  "$python" -m evaluation.calibrate --recognizer runs/recognizer_read_speech/model --split val \
     --speech CommonVoice-v1-dev --speech synthetic_val
 }
-release()  { release_model recognizer_people recognizer; }
+release()  { release_model recognizer_read_speech recognizer; }
 measure()  {
   "$python" -m benchmarks.recognizers --recognizers weights/recognizer --write --speech \
     datasets/LibriSpeech:test-clean datasets/CommonVoice-v1-dev:test datasets/spoken_captions:test_voices

@@ -16,19 +16,9 @@ from core.files import read_json
 from recipes.common import call, chosen
 
 # the sets of configs/data/read_speech.yaml, by their place in data.also; LibriSpeech/train-clean-100 is the first, data
-CLEAN_5, COMMON_VOICE, LEARNERS, LJSPEECH, CAPTIONS, FLITE, FESTIVAL, ESPEAK, KOKORO = (
-    0,
-    1,
-    2,
-    3,
-    5,
-    6,
-    7,
-    8,
-    9,
-)
-SYNTHETIC = (CAPTIONS, FLITE, FESTIVAL, ESPEAK, KOKORO)
-SMALL = ["model.width=96", "model.encoder_layers=8", "model.feed_forward=384", "model.decoder_layers=1"]
+CLEAN_5, COMMON_VOICE, LEARNERS, LJSPEECH, CAPTIONS, FLITE, FESTIVAL, ESPEAK = (0, 1, 2, 3, 5, 6, 7, 8)
+SYNTHETIC = (CAPTIONS, FLITE, FESTIVAL, ESPEAK)
+SMALL = ["model.width=96", "model.feed_forward=384"]
 
 
 def weight(value: float, *sets: int) -> list[str]:
@@ -81,7 +71,14 @@ def train(row: str, given: Any) -> Path:
         steps, words = given.from_nothing_steps, [*SMALL, "batch_seconds=40", *FROM_NOTHING[row]]
     else:
         steps = given.going_on_steps // (2 if row == "two_views" else 1)  # two views are twice the work
-        words = [f"init={given.start}", "warmup=50", "lr=4e-4", *GOING_ON[row]]
+        words = [
+            f"init={given.start}",
+            "warmup=50",
+            "lr=4e-4",
+            "alignment.begin=0",
+            "alignment.own=0",
+            *GOING_ON[row],
+        ]
     call("train_asr.py", "experiment=recognizer_read_speech", f"run.name={run.name}", f"run.steps={steps}",
          f"run.sample_every={steps}", "beam=0", *words)  # fmt: skip
     return run

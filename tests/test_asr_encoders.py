@@ -1,5 +1,7 @@
 """Encoders by name: what every one of them must do, the Conformer's parts, and one that is registered from outside."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -26,11 +28,14 @@ def features(*frames: int, longest: int = 0) -> tuple[torch.Tensor, torch.Tensor
     return torch.stack(clips), is_pad
 
 
-@pytest.mark.parametrize("name", ["transformer", "conformer", "gru"])
+@pytest.mark.parametrize("name", ["transformer", "conformer", "conformer, half rate", "gru"])
 @pytest.mark.parametrize("training", [False, True])
 def test_padding_changes_nothing(name, training):
     torch.manual_seed(0)
-    encoder = build_encoder(tiny(name)).train(training)
+    config = tiny(name.partition(",")[0])
+    if "half rate" in name:
+        config.encoder_layers, config.half_rate = 4, 2
+    encoder = build_encoder(config).train(training)
     clips = (37, 64, 41)
     x, is_pad = features(*clips)
     memory, memory_pad = encoder(x, is_pad)
@@ -43,6 +48,36 @@ def test_padding_changes_nothing(name, training):
         for i, n in enumerate(clips):
             alone, _ = encoder(x[i : i + 1, :n], torch.zeros(1, n, dtype=torch.bool))
             torch.testing.assert_close(alone[0], memory[i][~memory_pad[i]], rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_in_the_middle_see_half_as_many_frames():
+    torch.manual_seed(0)
+    config = tiny("conformer")
+    config.encoder_layers, config.half_rate = 5, 3
+    encoder = build_encoder(config).eval()
+    seen = []
+    for block in encoder.blocks:
+        block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    x, is_pad = features(60)  # 15 frames of 40 ms
+    memory, middle, _ = encoder.with_middle(x, is_pad)
+    assert seen == [15, 8, 8, 8, 15] and memory.shape == middle.shape == (1, 15, 16)
+    # where these blocks change nothing, all frames pass as they are
+    for block in encoder.blocks[1:4]:
+        for module in (block.first, block.second):
+            torch.nn.init.zeros_(module[-1].weight), torch.nn.init.zeros_(module[-1].bias)
+        for module in (block.attention.to_out, block.convolution.to_out):
+            torch.nn.init.zeros_(module.weight), torch.nn.init.zeros_(module.bias)
+    others = build_encoder(replace(config, encoder_layers=2, half_rate=0)).eval()
+    others.load_state_dict(encoder.state_dict() | {
+        key.replace("blocks.4", "blocks.1"): value for key, value in encoder.state_dict().items() if "blocks.4" in key
+    }, strict=False)  # fmt: skip
+    torch.testing.assert_close(encoder(x, is_pad)[0], others(x, is_pad)[0])
+
+
+def test_a_half_rate_needs_a_block_on_either_side():
+    config = replace(tiny("conformer"), half_rate=1)
+    with pytest.raises(UserError, match="half_rate=1, encoder_layers=2: .* two blocks fewer"):
+        SpeechModel(config, 12)
 
 
 @pytest.mark.parametrize("name", ["transformer", "conformer", "gru"])

@@ -68,7 +68,7 @@ def test_rows_of_the_ablation_name_the_sets_that_they_change():
     also = OmegaConf.load(ROOT / "configs" / "data" / "read_speech.yaml").also
     roots = [Path(source.root).name for source in also]
     assert [roots[i] for i in recognizer_ablations.SYNTHETIC] == [
-        "spoken_captions", "flite_train", "festival_train", "espeak_train", "kokoro_train",
+        "spoken_captions", "flite_train", "festival_train", "espeak_train",
     ]  # fmt: skip
     assert also[recognizer_ablations.CLEAN_5].train == "train-clean-5"
     people = recognizer_ablations.COMMON_VOICE, recognizer_ablations.LEARNERS, recognizer_ablations.LJSPEECH

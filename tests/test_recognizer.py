@@ -348,6 +348,19 @@ def make_set(root) -> list[str]:
     ]  # fmt: skip
 
 
+def with_phones(folder) -> list[str]:
+    """The overrides for phones beside letters, first from the letters' alignment, then from their own."""
+    entries = (
+        "a AH/red R EH D/bird B ER D/blue B L UW/wings W IH NG Z/the DH AH/tail T EY L/is IH Z/grey G R EY"
+    )
+    entries += "/it IH T/has HH AE Z/bill B IH L/white W AY T/black B L AE K/head HH EH D"
+    (folder / "lexicon.txt").write_text("".join(f"{entry}\n" for entry in entries.split("/")))
+    return [
+        "model.encoder=conformer", "model.decoder_layers=0", "model.phones=true", "loss.phones=1.0",
+        f"alignment.lexicon={folder / 'lexicon.txt'}", "alignment.begin=1", "alignment.own=2",
+    ]  # fmt: skip
+
+
 KILLED = """
 import os, signal, sys
 import training.run
@@ -366,10 +379,13 @@ def measurements(run) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch):
+@pytest.mark.parametrize("phones", [False, True])
+def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch, phones):
     from training import asr as train_asr
 
     overrides = make_set(tmp_path / "LJ")
+    if phones:
+        overrides += with_phones(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train_asr.py", *overrides, "run.name=whole"])
     train_asr.main()
     again = [*overrides, "run.name=killed"]
@@ -390,6 +406,10 @@ def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch):
         torch.load(runs / n / "checkpoint.pt", weights_only=True)["average"] for n in ("whole", "killed")
     ]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+    assert [line["phones"] > 0 for line in whole if "phones" in line] == [
+        phones and step >= 1 for step in range(6)
+    ]
 
     model = runs / "whole" / "model"
     assert "WER" in (model / "README.md").read_text()
@@ -484,10 +504,13 @@ def test_settings_that_cannot_be_are_one_line(tmp_path, key, value, said):
     assert "\n" not in str(caught.value)
 
 
-def test_two_processes_have_the_losses_of_one(tmp_path, root, monkeypatch):
+@pytest.mark.parametrize("phones", [False, True])
+def test_two_processes_have_the_losses_of_one(tmp_path, root, monkeypatch, phones):
     from training import asr as train_asr
 
     overrides = [*make_set(tmp_path / "LJ"), "model.dropout=0", "loss.consistency=0.2"]
+    if phones:
+        overrides += with_phones(tmp_path)
     overrides += [
         "batch_seconds=2.2",
         "run.steps=4",

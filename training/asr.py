@@ -96,7 +96,7 @@ def train(config: TrainAsr) -> None:
         train_set.weights[usable],
         config.sorted_epochs,
     )
-    frame_labels = FrameLabels(config.alignment, train_set, tokenizer) if config.model.phones else None
+    frame_labels = FrameLabels(config.alignment, train_set.texts, tokenizer) if config.model.phones else None
     average = averaged(model, config.ema)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
@@ -118,6 +118,7 @@ def train(config: TrainAsr) -> None:
 
     assert isinstance(average.module, SpeechModel)
     recognizer = Recognizer(average.module, tokenizer, config.loss.ctc)
+    recognizer.lexicon = frame_labels.lexicon if frame_labels else None
     with Prefetcher(batch_at) as batches:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
@@ -183,7 +184,10 @@ def training_loss(
     views = 2 if config.loss.consistency else 1  # of each clip, whose masks differ
     ends = total(views * (batch.token_lengths + 1).sum())
     if not len(batch.items):  # the others have this batch's clips
-        nothing = torch.stack([parameter.sum() for parameter in model.parameters()]).sum() * 0.0
+        # the same parameters must have a gradient everywhere, and the phones' have none before they have labels
+        early = frame_labels is not None and step < config.alignment.begin
+        used = [p for name, p in model.named_parameters() if not (early and name.startswith("to_phones."))]
+        nothing = torch.stack([parameter.sum() for parameter in used]).sum() * 0.0
         if frame_labels:
             count_labels(model, None)
         return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))

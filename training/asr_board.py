@@ -59,6 +59,7 @@ def decoder_attention(recognizer: Recognizer, clip: np.ndarray, text: str) -> tu
     memory, is_pad = recognizer.model.encoder(*recognizer.front_end(samples, lengths))
     prompt = torch.tensor([[EDGE, *tokens]], device=recognizer.device)
     # position l, which has seen the tokens before l, decides on token l; the last decides on the end
+    assert recognizer.model.decoder is not None
     weights = recognizer.model.decoder.attention(prompt, memory, is_pad)[0, :-1]
     symbols = recognizer.tokenizer.as_json()  # the text of each token, by its number
     return [symbols[token] for token in tokens], weights

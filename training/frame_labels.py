@@ -1,6 +1,6 @@
 """The phones that a recogniser in training learns of its frames: aligned anew in every step by the network itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,6 @@ from asr.model import Outputs
 from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.fields import bounded
-from data.speech_mix import SpeechMix
 
 
 @dataclass
@@ -25,30 +24,39 @@ class Alignment:
 
     lexicon: str = ""  # a file of pronunciations; python -m training.lexicon makes one
     begin: int = bounded(2000, 0, 10**9)  # CTC alone before it, which finds the letters
-    own: int = bounded(2500, 0, 10**9)  # from here on the phones are aligned by themselves, before by the letters
+    own: int = bounded(
+        2500, 0, 10**9
+    )  # from here on the phones are aligned by themselves, before by the letters
 
 
 class FrameLabels:
     """Labels of a batch's frames, from what the network says of them."""
 
-    def __init__(self, config: Alignment, speech: SpeechMix, tokenizer: Tokenizer):
-        """Raises UserError where the lexicon is missing or lacks words of the texts."""
+    def __init__(self, config: Alignment, texts: Iterable[str], tokenizer: Tokenizer):
+        """texts: all that will be labelled. Raises UserError where the lexicon is missing or lacks a word of theirs."""
         if not config.lexicon:
             raise UserError(
-                "model.phones=true needs pronunciations: set alignment.lexicon to a file that python -m training.lexicon makes"
+                "model.phones=true needs pronunciations: set alignment.lexicon to a file that "
+                "python -m training.lexicon makes"
             )
         self.config, self.tokenizer = config, tokenizer
-        lexicon = Lexicon.load(config.lexicon)
-        self.pronunciations = dict(zip(lexicon.words, lexicon.pronunciations, strict=True))
-        words = {word for text in speech.texts for word in tokenizer.normalise(text).split()}
+        self.lexicon = Lexicon.load(config.lexicon)
+        self.pronunciations = dict(zip(self.lexicon.words, self.lexicon.pronunciations, strict=True))
+        words = {word for text in texts for word in tokenizer.normalise(text).split()}
         if missing := sorted(words - set(self.pronunciations)):
             raise UserError(
-                f"{config.lexicon} lacks {len(missing)} words of the transcripts ({', '.join(missing[:3])}); make it anew "
-                "with python -m training.lexicon and the same sets"
+                f"{config.lexicon} lacks {len(missing)} words of the transcripts ({', '.join(missing[:3])}); make it "
+                "anew with python -m training.lexicon and the same sets"
             )
 
     def __call__(
-        self, outputs: Outputs, texts: Sequence[str], tokens: Tensor, lengths: Tensor, log_prior: Tensor, step: int
+        self,
+        outputs: Outputs,
+        texts: Sequence[str],
+        tokens: Tensor,
+        lengths: Tensor,
+        log_prior: Tensor,
+        step: int,
     ) -> Tensor | None:
         """Labels (B, T) of the phone logits (B, T, P), IGNORED for padding; None as long as there are none.
 
@@ -63,7 +71,9 @@ class FrameLabels:
         each = logits.shape[1] // outputs.ctc_logits.shape[1]
         frames = (~outputs.is_pad).sum(dim=1).tolist()
         labels = np.full(logits.shape[:2], IGNORED)
-        by_letters = outputs.ctc_logits.detach().float().log_softmax(dim=-1) if step < self.config.own else None
+        by_letters = (
+            outputs.ctc_logits.detach().float().log_softmax(dim=-1) if step < self.config.own else None
+        )
         for clip, (count, text) in enumerate(zip(frames, texts, strict=True)):
             spelt = tokens[clip, : int(lengths[clip])].tolist()
             if not spelt:

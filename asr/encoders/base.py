@@ -22,7 +22,7 @@ class ModelConfig:
     decoder_layers: int = bounded(2, 0, 256)  # 0 for CTC without an attention decoder
     feed_forward: int = bounded(640, 1, 65_536)
     kernel: int = bounded(15, 1, 999)  # encoder frames that a depthwise convolution sees; odd
-    # of the Conformer's blocks those in the middle that see half as many frames (Kim et al. 2022, "Squeezeformer", Sec. 3.1)
+    # of the Conformer's blocks those in the middle that see half as many frames (Kim et al. 2022, "Squeezeformer", 3.1)
     half_rate: int = bounded(0, 0, 256)
     phones: bool = False  # whether it also tells the phone of every 20 ms, for a search in a lexicon
     subsampling: int = one_of(4, (4, 8))  # frames of 10 ms that one of the encoder's covers
@@ -40,8 +40,8 @@ def check_sizes(config: ModelConfig, where: str = "") -> None:
         )
     if config.half_rate > max(config.encoder_layers - 2, 0):
         raise UserError(
-            f"{where}half_rate={config.half_rate}, encoder_layers={config.encoder_layers}: the first block and the last "
-            "see all frames; expected two blocks fewer at most"
+            f"{where}half_rate={config.half_rate}, encoder_layers={config.encoder_layers}: the first block and the "
+            "last see all frames; expected two blocks fewer at most"
         )
     if config.kernel % 2 == 0:
         raise UserError(f"{where}kernel={config.kernel}: an odd number was expected")

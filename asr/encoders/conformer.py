@@ -152,8 +152,12 @@ def _distances(x: Tensor) -> Tensor:
 
 
 def mean_of_pairs(x: Tensor, is_pad: Tensor) -> tuple[Tensor, Tensor]:
-    """x (B, T, E), is_pad (B, T) -> the means of frames 2 t and 2 t + 1 (B, ceil(T / 2), E), is_pad (B, ceil(T / 2))."""
+    """x (B, T, E), is_pad (B, T) -> means of two neighbouring frames (B, ceil(T / 2), E), is_pad (B, ceil(T / 2))."""
     odd = x.shape[1] % 2
     is_frame = F.pad(~is_pad, (0, odd)).view(len(x), -1, 2)  # (B, T / 2, 2)
-    total = F.pad(x.masked_fill(is_pad[..., None], 0.0), (0, 0, 0, odd)).view(len(x), -1, 2, x.shape[2]).sum(dim=2)
+    total = (
+        F.pad(x.masked_fill(is_pad[..., None], 0.0), (0, 0, 0, odd))
+        .view(len(x), -1, 2, x.shape[2])
+        .sum(dim=2)
+    )
     return total / is_frame.sum(dim=2, keepdim=True).clamp(min=1), ~is_frame[:, :, 0]

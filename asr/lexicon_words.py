@@ -1,0 +1,101 @@
+"""Words from a network that tells the phones of frames: the search in a lexicon, and what speaks for each word."""
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from asr.alignment import PRIOR_SCALE, align_phones, pronunciation_graph
+from asr.confidence import phone_scores
+from asr.language_model import LanguageModel
+from asr.lexicon import Lexicon
+from asr.lexicon_search import FoundWord, LexiconSearch
+from asr.model import PhoneHead
+from asr.word_scores import START, Histories, WordScores
+from core.errors import UserError
+
+PHONE_WEIGHT = 0.35  # of the sound beside the language model: neighbouring frames say much the same
+
+
+class HeardWord(NamedTuple):
+    text: str
+    first: int  # encoder frames
+    last: int
+
+
+class LexiconReader:
+    """Reads words from the frames of one recording after another."""
+
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        language_model: LanguageModel,
+        phone_weight: float = PHONE_WEIGHT,
+        language_model_weight: float = 1.0,
+        word_bonus: float = 0.0,
+        favoured: Mapping[str, float] | None = None,
+    ):
+        """favoured: nats for words of the lexicon. Words that the language model lacks cannot be found. Raises
+        UserError where it lacks all."""
+        self.lexicon = lexicon = lexicon.among(language_model.words)
+        if not len(lexicon):
+            raise UserError(
+                "the language model has no word of the recogniser's lexicon; choose one of the same language"
+            )
+        self.phone_weight = phone_weight
+        places = np.searchsorted(language_model.words, lexicon.words)
+        # favouring stands beside what the sound says, so it counts as much as that
+        gains = (
+            phone_weight * np.array([(favoured or {}).get(word, 0.0) for word in lexicon.words]) + word_bonus
+        )
+        self._places = places
+        self.search = LexiconSearch(lexicon, places, WordScores(language_model), language_model_weight, gains)
+
+    def find(self, head: PhoneHead, memory: Tensor) -> list[FoundWord]:
+        """The words of one recording: memory (T, E)."""
+        return self.search(self.phone_weight * _likelihoods(head, memory).sum(dim=1).numpy()).words
+
+    def text(self, found: list[FoundWord]) -> str:
+        return " ".join(self.lexicon.words[one.word] for one in found)
+
+    def words_with_scores(
+        self, head: PhoneHead, memory: Tensor, letters: list[str]
+    ) -> tuple[list[HeardWord], np.ndarray]:
+        """N words and their scores (N, len(PHONE_SCORES)). letters: what CTC's best path writes in each of T frames."""
+        found = self.find(head, memory)
+        likelihoods = _likelihoods(head, memory).flatten(0, 1)  # (T * frames, P)
+        labels, words, spelt = [], [], []
+        for word, first, last in found:
+            begin, end = first * head.frames, (last + 1) * head.frames
+            graph = pronunciation_graph([self.lexicon.pronunciations[word]])
+            phones = align_phones(likelihoods[begin:end].numpy(), graph)
+            labels.append((begin, np.zeros(end - begin, np.int64) if phones is None else phones))
+            words.append(HeardWord(self.lexicon.words[word], first, last))
+            spelt.append("".join(letters[first : last + 1]).strip())
+        posteriors = head(memory[None])[0].float().log_softmax(dim=-1).cpu()
+        texts = [word.text for word in words]
+        return words, phone_scores(posteriors, labels, texts, self._language(found), spelt)
+
+    def _language(self, found: list[FoundWord]) -> list[float]:
+        """What the language model says of each word after those before it, nats."""
+        histories, history, gains = Histories(self.search.scores), np.array([START]), []
+        for one in found:
+            word = self._places[[one.word]]
+            gains.append(float(histories(history, word)[0]))
+            history = histories.extend(history, word)
+        return gains
+
+
+def _likelihoods(head: PhoneHead, memory: Tensor) -> Tensor:
+    """memory (T, E) -> log likelihood (T, frames, P) of every 20 ms under each phone, up to a constant."""
+    posteriors = head(memory[None])[0].float().log_softmax(dim=-1)
+    return (posteriors - PRIOR_SCALE * head.log_prior).view(len(memory), head.frames, -1).cpu()
+
+
+def letters_of(ctc_logits: Tensor, pieces: list[str]) -> list[str]:
+    """What CTC's best path writes in each frame: logits (T, V), the text of each token -> T texts, most of them ""."""
+    best = ctc_logits.argmax(dim=-1).tolist()
+    starts = [(token, len(list(group))) for token, group in groupby(best)]
+    return [part for token, count in starts for part in (pieces[token], *[""] * (count - 1))]

@@ -1,0 +1,347 @@
+"""Phones of frames: pronunciations, their tree, alignment, and the search in a lexicon with a language model."""
+
+import itertools
+from copy import copy
+
+import numpy as np
+import pytest
+import torch
+
+from asr.alignment import Graph, align_phones, pronunciation_graph, spread_phones
+from asr.confidence import PHONE_SCORES, fit_calibration
+from asr.features import pad_samples
+from asr.language_model import LanguageModel
+from asr.lexicon import PHONES, ROOT, SILENCE, Lexicon, parse
+from asr.lexicon_search import LexiconSearch, SearchWidth
+from asr.lexicon_words import letters_of
+from asr.losses import LossWeights, joint_loss
+from asr.model import ModelConfig, SpeechModel
+from asr.pauses import framed
+from asr.recognizer import Recognizer
+from asr.tokenizer import Tokenizer
+from asr.word_scores import START, Histories, WordScores
+from core.errors import UserError
+from tests.test_recognizer import CLIPS, RATE, TEXTS, LoudIsSpeech
+from training import language_model as language_model_command
+from training import lexicon as command
+from training.frame_labels import Alignment, FrameLabels, label_counts
+
+READ = ["he was not there", "the red house was old", "was it he", "there it was"] * 2
+BIRDS = [
+    "a red bird",
+    "a red bird with blue wings",
+    "this bird is red",
+    "the bird has a red head",
+    "blue wings",
+] * 3
+ENTRIES = """a AH
+a EY
+bird B ER D
+he HH IY
+head HH EH D
+read R EH D
+red R EH D
+the DH AH
+"""
+WIDE = SearchWidth(beam=1e9, word_beam=1e9, most=10**6, most_words=10**6)
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    return language_model_command.train({"read": [*READ, "read"], "birds": BIRDS}, order=3, prune=0.0)
+
+
+@pytest.fixture
+def lexicon() -> Lexicon:
+    return Lexicon(parse(ENTRIES.splitlines(), "here"))
+
+
+# ---- pronunciations ----
+
+
+def test_a_lexicon_is_written_and_read(tmp_path, lexicon):
+    path = tmp_path / "lexicon.txt"
+    lexicon.save(path)
+    assert path.read_text() == ENTRIES
+    again = Lexicon.load(path)
+    assert (again.words, again.pronunciations) == (lexicon.words, lexicon.pronunciations)
+    few = lexicon.among(["red", "bird", "blue"])
+    assert few.words == ["bird", "red"] and lexicon.among(lexicon.words) is lexicon
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("bird B ER X", "line 2: 'X' is no phone"), ("bird", 'line 2: "bird" has no phones')]
+)
+def test_a_line_that_is_no_pronunciation_is_named(line, said):
+    with pytest.raises(UserError, match=said):
+        parse(["a AH", line], "here")
+    with pytest.raises(UserError, match="python -m training.lexicon"):
+        Lexicon.load("nowhere.txt")
+
+
+def test_the_tree_spells_every_pronunciation_and_no_other(lexicon):
+    tree = lexicon.tree
+
+    def under(node: int, phones: tuple[int, ...]):
+        for word in tree.words[tree.first_word[node] : tree.first_word[node + 1]]:
+            yield lexicon.words[word], phones
+        for child in tree.children[tree.first_child[node] : tree.first_child[node + 1]]:
+            assert tree.parents[child] == node < child
+            yield from under(child, (*phones, int(tree.phones[child])))
+
+    wanted = {(w, p) for w, each in zip(lexicon.words, lexicon.pronunciations, strict=True) for p in each}
+    found = list(under(ROOT, ()))
+    assert set(found) == wanted and len(found) == len(wanted)
+    shared = len({phones[:n] for _, phones in wanted for n in range(1, len(phones) + 1)})
+    assert len(tree.phones) == 1 + shared and tree.phones[ROOT] == SILENCE
+
+
+def test_pronunciations_come_from_the_dictionary_else_from_espeak(tmp_path):
+    dictionary = tmp_path / "dict"
+    dictionary.write_text(
+        "bird B ER1 D # of course\nread R EH1 D\nread(2) R IY1 D\nnoise +NOISE+\nfinch F IH1 N CH\n"
+    )
+    entries = command.read_dictionary(dictionary)
+    assert set(entries) == {"bird", "read", "finch"}
+    lexicon, read_aloud = command.make_lexicon(
+        ["read", "bird's", "finch's", "'bird'", "goldfinch", "'"], entries
+    )
+    assert lexicon.as_text() == (
+        "'bird' B ER D\nbird's B ER D Z\nfinch's F IH N CH AH Z\ngoldfinch G OW L D F IH N CH\n"
+        "read R EH D\nread R IY D\n"
+    )
+    assert read_aloud == 2  # goldfinch, and the apostrophe, which has no sound
+    with pytest.raises(UserError, match="has no pronunciations"):
+        (tmp_path / "empty").write_text("\n")
+        command.read_dictionary(tmp_path / "empty")
+
+
+def test_the_command_writes_the_words_of_texts(tmp_path, capsys):
+    (tmp_path / "dict").write_text("a AH0\nred R EH1 D\nbird B ER1 D\n")
+    (tmp_path / "text").write_text("A red bird.\n")
+    options = [
+        str(tmp_path / "out"),
+        "--text",
+        str(tmp_path / "text"),
+        "--dictionary",
+        str(tmp_path / "dict"),
+    ]
+    assert command.main(options) == 0
+    assert (tmp_path / "out").read_text() == "a AH\nbird B ER D\nred R EH D\n"
+    assert "3 words, 0 of them" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no words to pronounce"):
+        command.main([str(tmp_path / "out")])
+
+
+# ---- alignment ----
+
+
+def numbers(phones: str) -> tuple[int, ...]:
+    return tuple(PHONES.index(phone) for phone in phones.split())
+
+
+def paths(graph: Graph, frames: int):
+    """Every way through a graph, as states."""
+    for path in itertools.product(range(len(graph.phones)), repeat=frames):
+        steps = all(a in graph.before[b] for a, b in itertools.pairwise(path))
+        if steps and graph.first[path[0]] and path[-1] in graph.last:
+            yield list(path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_alignment_is_the_best_of_all_paths(seed):
+    graph = pronunciation_graph([[numbers("AH"), numbers("EY")], [numbers("B ER")]])
+    likelihoods = np.random.default_rng(seed).standard_normal((6, len(PHONES)))
+    best = max(paths(graph, 6), key=lambda path: likelihoods[np.arange(6), graph.phones[path]].sum())
+    assert align_phones(likelihoods, graph).tolist() == graph.phones[best].tolist()
+    assert align_phones(likelihoods[:2], graph) is None  # three phones at least
+
+
+def test_silence_is_optional_and_words_without_a_pronunciation_are_left_out():
+    graph = pronunciation_graph([[], [numbers("B")], [numbers("D")]])
+    heard = {tuple(graph.phones[path]) for path in paths(graph, 3)}
+    B, D, S = *numbers("B D"), SILENCE
+    assert heard == {(B, D, D), (B, B, D), (S, B, D), (B, S, D), (B, D, S)}
+
+
+def test_phones_are_spread_over_their_word():
+    words = [(numbers("B ER D"), 2, 3), (numbers("AH"), 5, 5)]
+    labels = [PHONES[label] for label in spread_phones(words, frames=8, each=2)]
+    assert labels == ["SIL"] * 2 + ["B"] * 2 + ["ER"] * 3 + ["D"] * 2 + ["AH"] * 5 + ["SIL"] * 2
+
+
+# ---- the search ----
+
+
+def test_words_scored_at_once_have_the_language_models_probabilities(model, monkeypatch):
+    monkeypatch.setattr(model, "_spelling", lambda letters: 0.0)  # which known words do without here
+    places = {word: place for place, word in enumerate(model.words)}
+    texts = [text.split() for text in [*READ[:4], *BIRDS[:4], "bird he red the", "head head house"]]
+    scores = WordScores(model)
+    histories = Histories(scores)
+    states, numbers_of = [model.start() for _ in texts], np.full(len(texts), START)
+    for position in range(3):
+        words = np.array([places[text[position]] for text in texts])
+        at_once = histories(numbers_of, words)
+        for i, text in enumerate(texts):
+            letters, gain = model.extend(states[i], text[position])
+            states[i], ended = model.extend(letters, " ")
+            assert at_once[i] == pytest.approx(gain + ended)
+        numbers_of = histories.extend(numbers_of, words)
+        ends = histories.end(numbers_of)
+        assert ends == pytest.approx([model.end(state) for state in states])
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("weight", [0.5, 3.0])
+def test_the_search_finds_the_best_of_all_texts(model, lexicon, seed, weight):
+    """A lexicon of few words, all texts of up to two, each at its best alignment."""
+    lexicon = lexicon.among(["a", "red", "read", "bird"])
+    rng = np.random.default_rng(seed)
+    likelihoods, gains = rng.standard_normal((7, len(PHONES))) * 2, rng.standard_normal(4)
+    places = np.searchsorted(model.words, lexicon.words)
+    search = LexiconSearch(lexicon, places, WordScores(model), weight, gains)
+    found = search(likelihoods, WIDE)
+
+    def score(words: tuple[int, ...]) -> float:
+        graph = pronunciation_graph([lexicon.pronunciations[word] for word in words])
+        labels = align_phones(likelihoods, graph)
+        if labels is None:
+            return -np.inf
+        histories, history, total = Histories(search.scores), np.array([START]), 0.0
+        for word in words:
+            total += weight * float(histories(history, places[[word]])[0]) + gains[word]
+            history = histories.extend(history, places[[word]])
+        total += weight * float(histories.end(history)[0]) if words else 0.0
+        return total + float(likelihoods[np.arange(7), labels].sum())
+
+    texts = [words for size in range(4) for words in itertools.product(range(4), repeat=size)]
+    best = max(texts, key=score)
+    assert tuple(one.word for one in found.words) == best
+    assert found.score == pytest.approx(score(best))
+
+
+def heard(lexicon: Lexicon, model: LanguageModel, spoken: str, width: SearchWidth | None = None):
+    """What is found where the phones `spoken` last three frames each."""
+    likelihoods = np.full((3 * len(spoken.split()), len(PHONES)), -6.0)
+    likelihoods[np.arange(len(likelihoods)), np.repeat(numbers(spoken), 3)] = 0.0
+    places = np.searchsorted(model.words, lexicon.words)
+    return LexiconSearch(lexicon, places, WordScores(model))(likelihoods, width)
+
+
+def test_words_have_their_frames_and_the_language_model_chooses_between_those_that_sound_alike(
+    model, lexicon
+):
+    found = heard(lexicon, model, "SIL AH R EH D B ER D SIL")
+    assert [lexicon.words[one.word] for one in found.words] == ["a", "red", "bird"]  # not "read"
+    assert [(one.first, one.last) for one in found.words] == [(3, 5), (6, 14), (15, 23)]
+    narrow = heard(
+        lexicon, model, "SIL AH R EH D B ER D SIL", SearchWidth(beam=4.0, word_beam=4.0, most=3, most_words=2)
+    )
+    assert narrow.words == found.words
+    assert heard(lexicon, model, "SIL SIL").words == []
+    assert heard(lexicon, model, "B").words == []  # no word is so short
+
+
+def test_ctc_writes_letters_in_frames():
+    logits = torch.nn.functional.one_hot(torch.tensor([0, 3, 3, 0, 3, 4, 2, 0]), 5).float()
+    assert letters_of(logits, ["", "", " ", "a", "b"]) == ["", "a", "", "", "a", "b", " ", ""]
+
+
+# ---- a recogniser ----
+
+
+@pytest.fixture(scope="module")
+def hearing(tmp_path_factory, model) -> Recognizer:
+    """A tiny recogniser that knows two clips by heart, its phones learned from its own alignment."""
+    path = tmp_path_factory.mktemp("lexicon") / "lexicon.txt"
+    path.write_text(ENTRIES + "blue B L UW\nwings W IH NG Z\n")
+    torch.manual_seed(0)
+    tokenizer = Tokenizer()
+    config = ModelConfig(
+        encoder="conformer", width=32, heads=2, encoder_layers=4, half_rate=2, decoder_layers=0, feed_forward=64,
+        kernel=7, dropout=0.0, phones=True,
+    )  # fmt: skip
+    network = SpeechModel(config, len(tokenizer)).train()
+    labels_of = FrameLabels(Alignment(str(path), begin=60, own=90), TEXTS, tokenizer)
+    recognizer = Recognizer(
+        network, tokenizer, activity=LoudIsSpeech, language_model=model, language_model_weight=1.0, word_bonus=0.0,
+        lexicon=labels_of.lexicon,
+    )  # fmt: skip
+    network.train()
+    clips = [framed(clip[: -RATE // 4], 0.15)[0] for clip in CLIPS]
+    features, is_pad = recognizer.front_end(*pad_samples(clips))
+    tokens = torch.tensor([tokenizer.encode(text) for text in TEXTS])
+    lengths = torch.tensor([tokens.shape[1]] * 2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for step in range(140):
+        outputs = network(features, is_pad, tokens)
+        labels = labels_of(outputs, TEXTS, tokens, lengths, network.to_phones.log_prior, step)
+        assert (labels is None) == (step < 60)
+        if labels is not None:
+            network.to_phones.count(label_counts(labels), decay=0.9)
+        loss = joint_loss(outputs, tokens, lengths, LossWeights(ctc=0.5, phones=1.0), labels=labels)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+    assert loss.ctc < 0.1 and loss.phones < 0.3
+    network.eval()
+    return recognizer
+
+
+def test_a_recogniser_with_phones_finds_words_in_its_lexicon(hearing):
+    for clip, text in zip(CLIPS, TEXTS, strict=True):
+        found = hearing.transcribe(clip)
+        assert found.text == text and [word.text for word in found.words] == text.split()
+        times = [time for word in found.words for time in (word.start, word.end)]
+        assert times == sorted(times) and 0.3 < times[0] < 0.8 and times[-1] <= found.seconds
+        assert all(0.3 < word.confidence <= 1 for word in found.words) and 0.3 < found.confidence <= 1
+        words, scores = hearing.words_with_scores(clip)
+        assert words == text.split() and scores.shape == (len(words), len(PHONE_SCORES))
+        assert scores[:, PHONE_SCORES.index("spelling")] == pytest.approx(1.0)  # CTC writes the same
+        assert (scores[:, PHONE_SCORES.index("worst")] <= scores[:, 0]).all()
+        assert hearing.transcribe(clip, beam=0).text == text  # as CTC spells it
+    silence = np.zeros(RATE, np.float32)
+    clips = [CLIPS[1], silence, CLIPS[0], np.append(CLIPS[0], np.zeros(10 * RATE, np.float32))]
+    assert hearing.transcribe_batch(clips) == [TEXTS[1], "", TEXTS[0], TEXTS[0]]
+
+
+def test_saved_and_loaded_it_finds_the_same(hearing, tmp_path):
+    hearing = copy(hearing)
+    hearing.phone_weight = 0.4
+    folder = hearing.save(tmp_path / "model", "card", half=False)
+    again = Recognizer.load(folder)
+    again.activity = LoudIsSpeech
+    assert again.phone_weight == 0.4 and again.lexicon is not None and again.reader is not None
+    assert again.lexicon.as_text() == hearing.lexicon.as_text()
+    assert again.transcribe(CLIPS[0]) == hearing.transcribe(CLIPS[0])
+    assert Recognizer.load(folder, language_model="none").reader is None  # it spells what it hears
+    fitted = fit_calibration(
+        np.random.default_rng(0).standard_normal((50, len(PHONE_SCORES))),
+        np.arange(50) % 2 == 0,
+        names=PHONE_SCORES,
+    )
+    again.calibration = fitted
+    assert (
+        Recognizer.load(again.save(tmp_path / "fitted", "card", half=False)).calibration.names == PHONE_SCORES
+    )
+
+
+def test_favoured_words_are_found_where_they_sound_alike(hearing):
+    assert "read" in hearing.favouring(["read"], 6.0).transcribe(CLIPS[0]).text.split()
+    assert hearing.transcribe(CLIPS[0]).text == TEXTS[0]
+
+
+def test_another_language_models_vocabulary_is_refused(hearing):
+    other = copy(hearing)
+    other.language_model = language_model_command.train({"other": ["nothing of this"]}, order=2, prune=0.0)
+    with pytest.raises(UserError, match="no word of the recogniser's lexicon"):
+        other.transcribe(CLIPS[0])
+
+
+def test_transcripts_with_words_that_the_lexicon_lacks_are_refused(tmp_path):
+    (tmp_path / "lexicon.txt").write_text(ENTRIES)
+    with pytest.raises(UserError, match=r"lacks 2 words of the transcripts \(blue, wings\); make it anew"):
+        FrameLabels(Alignment(str(tmp_path / "lexicon.txt")), TEXTS, Tokenizer())
+    with pytest.raises(UserError, match="model.phones=true needs pronunciations"):
+        FrameLabels(Alignment(), TEXTS, Tokenizer())
