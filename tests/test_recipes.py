@@ -73,5 +73,3 @@ def test_rows_of_the_ablation_name_the_sets_that_they_change():
     assert also[recognizer_ablations.CLEAN_5].train == "train-clean-5"
     people = recognizer_ablations.COMMON_VOICE, recognizer_ablations.LEARNERS, recognizer_ablations.LJSPEECH
     assert [roots[i] for i in people] == ["CommonVoice-v1-dev", "speechocean762", "LJSpeech-1.1"]
-    recipe = (ROOT / "recipes" / "recognizer.sh").read_text()
-    assert f"\nKOKORO={recognizer_ablations.KOKORO} " in recipe
