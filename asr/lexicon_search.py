@@ -20,10 +20,10 @@ from asr.word_scores import START, Histories, WordScores
 class SearchWidth:
     """What is kept of a frame."""
 
-    beam: float = 11.0  # nats below the best
-    word_beam: float = 9.0  # of hypotheses at the end of a word
     most: int = 600  # hypotheses
     most_words: int = 60  # words that end
+    beam: float = 11.0  # nats below the best
+    word_beam: float = 9.0  # of hypotheses at the end of a word
 
 
 class FoundWord(NamedTuple):

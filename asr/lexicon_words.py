@@ -11,11 +11,12 @@ from asr.alignment import PRIOR_SCALE, align_phones, pronunciation_graph
 from asr.confidence import phone_scores
 from asr.language_model import LanguageModel
 from asr.lexicon import Lexicon
-from asr.lexicon_search import FoundWord, LexiconSearch
+from asr.lexicon_search import FoundWord, LexiconSearch, SearchWidth
 from asr.model import PhoneHead
 from asr.word_scores import START, Histories, WordScores
 from core.errors import UserError
 
+HYPOTHESES = 75  # of phones, where a search of letters keeps one
 PHONE_WEIGHT = 0.35  # of the sound beside the language model: neighbouring frames say much the same
 
 
@@ -53,18 +54,19 @@ class LexiconReader:
         self._places = places
         self.search = LexiconSearch(lexicon, places, WordScores(language_model), language_model_weight, gains)
 
-    def find(self, head: PhoneHead, memory: Tensor) -> list[FoundWord]:
-        """The words of one recording: memory (T, E)."""
-        return self.search(self.phone_weight * _likelihoods(head, memory).sum(dim=1).numpy()).words
+    def find(self, head: PhoneHead, memory: Tensor, beam: int) -> list[FoundWord]:
+        """The words of one recording: memory (T, E). beam: HYPOTHESES times as many are kept."""
+        width = SearchWidth(most=HYPOTHESES * beam, most_words=max(HYPOTHESES * beam // 10, 10))
+        return self.search(self.phone_weight * _likelihoods(head, memory).sum(dim=1).numpy(), width).words
 
     def text(self, found: list[FoundWord]) -> str:
         return " ".join(self.lexicon.words[one.word] for one in found)
 
     def words_with_scores(
-        self, head: PhoneHead, memory: Tensor, letters: list[str]
+        self, head: PhoneHead, memory: Tensor, beam: int, letters: list[str]
     ) -> tuple[list[HeardWord], np.ndarray]:
         """N words and their scores (N, len(PHONE_SCORES)). letters: what CTC's best path writes in each of T frames."""
-        found = self.find(head, memory)
+        found = self.find(head, memory, beam)
         likelihoods = _likelihoods(head, memory).flatten(0, 1)  # (T * frames, P)
         labels, words, spelt = [], [], []
         for word, first, last in found:

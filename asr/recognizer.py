@@ -176,6 +176,11 @@ class Recognizer:
         return [Weighted(model, self.language_model_weight), Weighted(words, self.word_bonus), *self.others]
 
     @property
+    def partial_beam(self) -> int:
+        """See `SpeechRecognizer`: letters are told at once, words of a lexicon by a narrow search."""
+        return 2 if self.reader else 0
+
+    @property
     def reader(self) -> LexiconReader | None:
         """What finds words in the lexicon; None without phones, lexicon or language model."""
         if not self.model.config.phones or self.lexicon is None or self.language_model is None:
@@ -242,7 +247,7 @@ class Recognizer:
         if beam and (reader := self.reader):
             counts = (~is_pad).sum(dim=1).tolist()
             clips = [row[:count] for row, count in zip(memory, counts, strict=True)]
-            return [reader.text(reader.find(self.model.to_phones, clip)) for clip in clips]
+            return [reader.text(reader.find(self.model.to_phones, clip, beam)) for clip in clips]
         return [self.tokenizer.decode(tokens) for tokens in self._search(memory, ctc_logits, is_pad, beam)]
 
     def _search(self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int) -> list[list[int]]:
@@ -291,7 +296,7 @@ class Recognizer:
         memory, ctc_logits, is_pad = self._encode([sound])
         if beam and (reader := self.reader):
             letters = letters_of(ctc_logits[0], self.tokenizer.pieces)
-            heard, scores = reader.words_with_scores(self.model.to_phones, memory[0], letters)
+            heard, scores = reader.words_with_scores(self.model.to_phones, memory[0], beam, letters)
         else:
             heard, scores = self._spelt_words(memory, ctc_logits, is_pad, beam)
         words = []

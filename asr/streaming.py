@@ -71,11 +71,11 @@ class StreamingRecognizer:
         transcript = listener.finish()
 
     `finish` returns what `Recognizer.transcribe` does for the whole recording, and of a recording only the piece that
-    is being spoken is kept. Until then that piece is decoded anew every INTERVAL seconds by CTC's best path; words that
-    two decodings in a row agree on, and that lie SETTLED seconds back, are stable (local agreement: Machacek et al.,
-    "Turning Whisper into Real-Time Transcription System", 2023). The last decoding may still revise words of the
-    present sentence. Of floating-point samples beyond 1 the excess is cut, where a recording as a whole is made
-    quieter.
+    is being spoken is kept. Until then that piece is decoded anew every INTERVAL seconds, by CTC's best path or with a
+    narrow beam; words that two decodings in a row agree on, and that lie SETTLED seconds back, are stable (local
+    agreement: Machacek et al., "Turning Whisper into Real-Time Transcription System", 2023). The last decoding may
+    still revise words of the present sentence. Of floating-point samples beyond 1 the excess is cut, where a recording
+    as a whole is made quieter.
     """
 
     def __init__(self, recognizer: SpeechRecognizer, rate: int = SAMPLE_RATE, beam: int = BEAM) -> None:
@@ -157,7 +157,9 @@ class StreamingRecognizer:
         self._decoded = self._heard
         if not is_audible(samples):
             return
-        words = self.recognizer.transcribe_piece(samples, begin / SAMPLE_RATE, beam=0).words
+        words = self.recognizer.transcribe_piece(
+            samples, begin / SAMPLE_RATE, self.recognizer.partial_beam
+        ).words
         settled = [word.text for word in words if word.end <= self.seconds - SETTLED]
         agreed = 0
         for one, two in zip(settled, self._words, strict=False):

@@ -68,6 +68,11 @@ class SpeechRecognizer(Protocol):
         """Makes what finds speech in one recording; where there is none, no text may be invented."""
         ...
 
+    @property
+    def partial_beam(self) -> int:
+        """Of the texts while somebody speaks, which have to be quick."""
+        ...
+
     def transcribe(self, sound: Sound, beam: int = ..., max_seconds: float = LONGEST) -> Transcript:
         """Hear a recording of at most `max_seconds`; see `asr.audio.as_samples`. Raises UserError where it cannot be
         read."""

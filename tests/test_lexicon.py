@@ -18,6 +18,7 @@ from asr.losses import LossWeights, joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed
 from asr.recognizer import Recognizer
+from asr.streaming import StreamingRecognizer
 from asr.tokenizer import Tokenizer
 from asr.word_scores import START, Histories, WordScores
 from core.errors import UserError
@@ -345,3 +346,12 @@ def test_transcripts_with_words_that_the_lexicon_lacks_are_refused(tmp_path):
         FrameLabels(Alignment(str(tmp_path / "lexicon.txt")), TEXTS, Tokenizer())
     with pytest.raises(UserError, match="model.phones=true needs pronunciations"):
         FrameLabels(Alignment(), TEXTS, Tokenizer())
+
+
+def test_a_stream_ends_with_the_text_of_the_recording(hearing):
+    listener = StreamingRecognizer(hearing)
+    partials = [listener.feed(block) for block in np.array_split(CLIPS[0], 20)]
+    assert listener.finish() == hearing.transcribe(CLIPS[0])
+    assert any(
+        "red" in f"{partial.stable} {partial.tentative}".split() for partial in partials
+    )  # by the lexicon

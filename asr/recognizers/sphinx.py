@@ -24,6 +24,8 @@ from core.files import sha256
 class SphinxRecognizer:
     """`SpeechRecognizer` by a decoder of PocketSphinx, which has no beam that a number of hypotheses would set."""
 
+    partial_beam = 0
+
     def __init__(self, decoder: Any, model: Path, activity: Callable[[], Activity] = VoiceActivity) -> None:
         self.decoder, self.folder, self.activity = decoder, model, activity
         self._lock = threading.Lock()  # a decoder hears one piece at a time

@@ -39,6 +39,8 @@ REPETITIVE, NO_SPEECH, UNLIKELY = 2.4, 0.6, -0.7
 class WhisperRecognizer:
     """`SpeechRecognizer` by a model of faster-whisper. Several threads may use one at once."""
 
+    partial_beam = 0
+
     def __init__(self, model: Any, weights: Path, activity: Callable[[], Activity] = VoiceActivity) -> None:
         self.model, self.weights, self.activity = model, weights, activity
 
