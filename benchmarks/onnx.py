@@ -4,21 +4,19 @@ Cold: the seconds of a process that reads the models, hears a sample and paints 
 call, both in turn in one process on one thread; the recogniser's is the network's, without the search.
 """
 
-import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.common import in_turn, parser, report, timer
+from benchmarks.without_torch import BIRDS, SAMPLE, SENTENCE, onnx_forms
 from core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLE, SENTENCE, BIRDS = ROOT / "samples" / "red_crown.ogg", "a red bird with black wings", 4
 
 
 def torch_forms() -> tuple[Callable[[], object], Callable[[], object]]:
@@ -40,33 +38,10 @@ def torch_forms() -> tuple[Callable[[], object], Callable[[], object]]:
     return hear, lambda: painter.paint([SENTENCE] * BIRDS, range(BIRDS))
 
 
-def onnx_forms(folder: Path) -> tuple[Callable[[], object], Callable[[], object]]:
-    import onnxruntime
-    import soundfile
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    hearing, painting = (
-        onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), options)
-        for name in ("recognizer", "painter")
-    )
-    facts = json.loads((folder / "painter.json").read_text())
-    noise = np.frombuffer((folder / "noise.bin").read_bytes(), "<f4").reshape(facts["seeds"], -1)[:BIRDS]
-    words = np.array([[facts["words"].index(word) for word in SENTENCE.split() if word in facts["words"]]])
-    samples = soundfile.read(SAMPLE, dtype="float32")[0][None]
-    return (
-        lambda: hearing.run(None, {"samples": samples}),
-        lambda: painting.run(None, {"words": words, "noise": noise}),
-    )
-
-
-def cold(form: str, folder: Path) -> float:
-    """Milliseconds of a process that hears and paints once."""
-    script = (
-        f"from pathlib import Path; from benchmarks import onnx; hear, paint = onnx.{form}; hear(); paint()"
-    )
+def cold(command: Sequence[str]) -> float:
+    """Milliseconds of a Python process that hears and paints once."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
     return 1e3 * (time.perf_counter() - began)
 
 
@@ -85,9 +60,13 @@ def main() -> None:
         timers = {name: timer(both[place]) for name, both in forms.items()}
         in_turn(timers, 2)  # the first calls are slower
         cases[case] = in_turn(timers, args.rounds)
-    whole = {"torch": "torch_forms()", "onnxruntime": f"onnx_forms(Path({str(args.exported)!r}))"}
+    script = "from benchmarks.onnx import torch_forms; hear, paint = torch_forms(); hear(); paint()"
+    whole = {
+        "torch": ["-c", script],
+        "onnxruntime": ["-m", "benchmarks.without_torch", str(args.exported.resolve())],
+    }
     cases["a cold process that does both"] = {
-        name: [cold(form, args.exported) for _ in range(3)] for name, form in whole.items()
+        name: [cold(command) for _ in range(3)] for name, command in whole.items()
     }
     report("onnx", {"threads": 1, "rounds": args.rounds}, cases, not args.tiny)
 
