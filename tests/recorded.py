@@ -268,7 +268,7 @@ def recogniser() -> Values:
     model = filled(SpeechModel(config, 12), torch.float32)
     tokens, lengths = torch.tensor([[3, 5, 5, 9, 2], [7, 4, 3, 0, 0]]), torch.tensor([5, 3])
     outputs = model(*LogMel()(*sound()), tokens)
-    ctc, is_pad, logits, _ = outputs
+    ctc, is_pad, logits, *_ = outputs
     loss = joint_loss(outputs, tokens, lengths)
     loss.total.backward()
     values = {name: getattr(loss, name).detach().double() for name in ("total", "ctc", "attention")}
