@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from asr.lexicon import SILENCE, Pronunciation
 
-PRIOR_SCALE = (
-    0.8  # of the prior that posteriors are divided by; below 1, since rare phones are estimated badly
-)
+# of the prior that posteriors are divided by; below 1, since rare phones are estimated badly
+PRIOR_SCALE = 0.8
 
 
 class Graph(NamedTuple):
@@ -54,6 +54,12 @@ def pronunciation_graph(words: Sequence[Sequence[Pronunciation]]) -> Graph:
     begins = np.zeros(len(phones), bool)
     begins[first] = True
     return Graph(np.array(phones), table, begins, ends)
+
+
+def phone_likelihoods(posteriors: Tensor, log_prior: Tensor) -> Tensor:
+    """Log probabilities of phones (..., P), and of their prior (P,), nats -> how likely the sound is under each phone,
+    up to a constant of the frame."""
+    return posteriors - PRIOR_SCALE * log_prior
 
 
 def align_phones(likelihoods: np.ndarray, graph: Graph) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from asr.alignment import PRIOR_SCALE, align_phones, pronunciation_graph
+from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph
 from asr.confidence import phone_scores
 from asr.language_model import LanguageModel
 from asr.lexicon import Lexicon
@@ -56,8 +56,15 @@ class LexiconReader:
 
     def find(self, head: PhoneHead, memory: Tensor, beam: int) -> list[FoundWord]:
         """The words of one recording: memory (T, E). beam: HYPOTHESES times as many are kept."""
+        return self._find(head, _posteriors(head, memory), beam)
+
+    def _find(self, head: PhoneHead, posteriors: Tensor, beam: int) -> list[FoundWord]:
+        """posteriors (T * frames, P)"""
         width = SearchWidth(most=HYPOTHESES * beam, most_words=max(HYPOTHESES * beam // 10, 10))
-        return self.search(self.phone_weight * _likelihoods(head, memory).sum(dim=1).numpy(), width).words
+        frames = phone_likelihoods(posteriors, head.log_prior.cpu()).view(
+            -1, head.frames, posteriors.shape[1]
+        )
+        return self.search(self.phone_weight * frames.sum(dim=1).numpy(), width).words
 
     def text(self, found: list[FoundWord]) -> str:
         return " ".join(self.lexicon.words[one.word] for one in found)
@@ -66,8 +73,9 @@ class LexiconReader:
         self, head: PhoneHead, memory: Tensor, beam: int, letters: list[str]
     ) -> tuple[list[HeardWord], np.ndarray]:
         """N words and their scores (N, len(PHONE_SCORES)). letters: what CTC's best path writes in each of T frames."""
-        found = self.find(head, memory, beam)
-        likelihoods = _likelihoods(head, memory).flatten(0, 1)  # (T * frames, P)
+        posteriors = _posteriors(head, memory)
+        found = self._find(head, posteriors, beam)
+        likelihoods = phone_likelihoods(posteriors, head.log_prior.cpu())  # (T * frames, P)
         labels, words, spelt = [], [], []
         for word, first, last in found:
             begin, end = first * head.frames, (last + 1) * head.frames
@@ -76,7 +84,6 @@ class LexiconReader:
             labels.append((begin, np.zeros(end - begin, np.int64) if phones is None else phones))
             words.append(HeardWord(self.lexicon.words[word], first, last))
             spelt.append("".join(letters[first : last + 1]).strip())
-        posteriors = head(memory[None])[0].float().log_softmax(dim=-1).cpu()
         texts = [word.text for word in words]
         return words, phone_scores(posteriors, labels, texts, self._language(found), spelt)
 
@@ -90,10 +97,9 @@ class LexiconReader:
         return gains
 
 
-def _likelihoods(head: PhoneHead, memory: Tensor) -> Tensor:
-    """memory (T, E) -> log likelihood (T, frames, P) of every 20 ms under each phone, up to a constant."""
-    posteriors = head(memory[None])[0].float().log_softmax(dim=-1)
-    return (posteriors - PRIOR_SCALE * head.log_prior).view(len(memory), head.frames, -1).cpu()
+def _posteriors(head: PhoneHead, memory: Tensor) -> Tensor:
+    """memory (T, E) -> log probabilities (T * frames, P) of the phone of every 20 ms."""
+    return head(memory[None])[0].float().log_softmax(dim=-1).cpu()
 
 
 def letters_of(ctc_logits: Tensor, pieces: list[str]) -> list[str]:

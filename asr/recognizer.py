@@ -253,8 +253,9 @@ class Recognizer:
     def _search(self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int) -> list[list[int]]:
         if beam <= 0:
             return greedy_ctc(ctc_logits, is_pad)
-        weight = 1.0 if self.model.decoder is None else self.ctc_weight
-        found = joint_search(self.model.decoder, memory, ctc_logits, is_pad, beam, weight, self.scorers)
+        found = joint_search(
+            self.model.decoder, memory, ctc_logits, is_pad, beam, self.ctc_weight, self.scorers
+        )
         return [hypothesis.tokens for hypothesis in found]
 
     def transcribe_piece(self, samples: np.ndarray, start: float, beam: int) -> Transcript:

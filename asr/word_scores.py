@@ -5,8 +5,6 @@ import numpy as np
 from asr.language_model import BOUNDARY, SMALLEST, SWITCH, LanguageModel, Ngrams
 
 NONE = -1  # no such n-gram
-
-
 START = 0  # the history of a text without words
 
 
@@ -21,7 +19,7 @@ class WordScores:
         self.order, self.size = model.order, len(model.words)
         self.shares = np.array([part.share for part in model.components])
         self.unigrams: list[np.ndarray] = []  # (V,) of each component
-        self.tables = [_Tables.of(part.ngrams, self.size) for part in model.components]
+        self.tables = [_Tables(part.ngrams, self.size) for part in model.components]
         for part, tables in zip(model.components, self.tables, strict=True):
             unigrams = tables.first.copy()
             if part.base is not None:
@@ -114,9 +112,11 @@ class _Tables:
     rest[c - 1] (R,): what a context of c words leaves to the order below.
     """
 
-    def __init__(
-        self, items: list[np.ndarray], cumulated: list[np.ndarray], starts: list[np.ndarray], size: int
-    ):
+    def __init__(self, ngrams: Ngrams, size: int):
+        """size: of the vocabulary."""
+        items, cumulated, starts = (
+            [np.asarray(part) for part in parts] for parts in (ngrams.items, ngrams.cumulated, ngrams.starts)
+        )
         self.order = len(items)
         self.first = np.diff(cumulated[0])
         self.first_rest = max(1.0 - float(cumulated[0][-1]), SMALLEST)
@@ -130,13 +130,6 @@ class _Tables:
             given = cumulated[order][starts[order][1:]] - cumulated[order][starts[order][:-1]]
             self.rest.append(np.maximum(1.0 - given, SMALLEST))
             self._follow.append(counts > 0)
-
-    @classmethod
-    def of(cls, ngrams: Ngrams, size: int) -> "_Tables":
-        items, cumulated, starts = (
-            [np.asarray(part) for part in parts] for parts in (ngrams.items, ngrams.cumulated, ngrams.starts)
-        )
-        return cls(items, cumulated, starts, size)
 
     def continues(self, length: int, rows: np.ndarray) -> np.ndarray:
         """Whether any word follows the n-grams (N,) of so many words; none follows NONE."""

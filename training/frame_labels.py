@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.alignment import PRIOR_SCALE, align_phones, pronunciation_graph, spread_phones
+from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph, spread_phones
 from asr.confidence import spoken_words
 from asr.decode import align
 from asr.lexicon import PHONES, SILENCE, Lexicon
@@ -67,7 +67,7 @@ class FrameLabels:
         assert outputs.phone_logits is not None
         logits = outputs.phone_logits.detach().float()
         posteriors = logits.log_softmax(dim=-1)
-        likelihoods = (posteriors - PRIOR_SCALE * log_prior).cpu().numpy()
+        likelihoods = phone_likelihoods(posteriors, log_prior).cpu().numpy()
         each = logits.shape[1] // outputs.ctc_logits.shape[1]
         frames = (~outputs.is_pad).sum(dim=1).tolist()
         labels = np.full(logits.shape[:2], IGNORED)
