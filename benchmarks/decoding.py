@@ -1,7 +1,7 @@
 """Errors and time of the recogniser's ways to decode: `python -m benchmarks.decoding --speech FOLDER:SPLIT`.
 
-Greedy, beam, and beam with the language model, on the same clips; with --weights and --word-bonus also every pair of
-these, to choose them on a validation split. The real-time factor is the processor time of the whole recogniser, from
+Greedy, beam, and beam with the language model, on the same clips; with --weights, --word-bonus and --phone-weight also
+every combination of these, to choose them on a validation split. The real-time factor is the processor time of the whole recogniser, from
 samples to text, by the length of the clips, each alone: on one thread, that of an idle machine; what else runs on it
 does not count. The encoder's part is the same in every row.
 """
@@ -11,7 +11,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,23 @@ from core.model_registry import find_folder
 from metrics.wer import word_error_rate
 
 
+class Weights(NamedTuple):
+    """Of the search: the recogniser's settings of the same names."""
+
+    language_model_weight: float
+    word_bonus: float
+    phone_weight: float
+
+
+def weights(recognizer: Recognizer) -> Weights:
+    return Weights(*(getattr(recognizer, name) for name in Weights._fields))
+
+
+def set_weights(recognizer: Recognizer, chosen: Weights) -> None:
+    for name, value in chosen._asdict().items():
+        setattr(recognizer, name, value)
+
+
 def parser() -> argparse.ArgumentParser:
     options = speech_parser(__doc__, "decoding")
     add = options.add_argument
@@ -31,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=1)
     add("--weights", default="", help="of the language model, with commas")
     add("--word-bonus", default="", help="nats a word, with commas")
+    add("--phone-weight", default="", help="of the phones in the search of a lexicon, with commas")
     return options
 
 
@@ -57,21 +75,22 @@ def rows(
     clips: Sequence[np.ndarray],
     texts: Sequence[str],
     beam: int,
-    pairs: Sequence[tuple[float, float]] = (),
+    settings: Sequence[Weights] = (),
 ) -> list[dict[str, Any]]:
-    """The table: greedy, beam, with the recogniser's language model where it has one, and with each pair of its weight
-    and a word's bonus."""
-    model, weight, bonus = recognizer.language_model, recognizer.language_model_weight, recognizer.word_bonus
+    """The table: greedy, beam, with the recogniser's language model where it has one, and with each of the settings."""
+    model, own = recognizer.language_model, weights(recognizer)
     measure(recognizer, clips[:1], texts[:1], beam)  # the first call is slow
     found = [{"decoding": "greedy"} | measure(recognizer, clips, texts, 0)]
     recognizer.language_model = None
     found.append({"decoding": f"beam {beam}"} | measure(recognizer, clips, texts, beam))
     recognizer.language_model = model
-    for own, per_word in [(weight, bonus), *pairs] if model else []:
-        recognizer.language_model_weight, recognizer.word_bonus = own, per_word
-        name = f"beam {beam}, language model {own:g}, word {per_word:g}"
+    for chosen in [own, *settings] if model else []:
+        set_weights(recognizer, chosen)
+        name = f"beam {beam}, language model {chosen.language_model_weight:g}, word {chosen.word_bonus:g}"
+        if recognizer.reader:
+            name += f", phones {chosen.phone_weight:g}"
         found.append({"decoding": name} | measure(recognizer, clips, texts, beam))
-    recognizer.language_model_weight, recognizer.word_bonus = weight, bonus
+    set_weights(recognizer, own)
     return found
 
 
@@ -81,16 +100,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder, _, split = args.speech.rpartition(":")
     clips, texts = (part[: args.clips] for part in shuffled_clips(args.speech, args.cache))
     recognizer = Recognizer.load(find_folder(args.recognizer), language_model=args.language_model)
-    pairs = list(
-        itertools.product(
-            [float(w) for w in args.weights.split(",") if w],
-            [float(b) for b in args.word_bonus.split(",") if b] or [recognizer.word_bonus],
-        )
-    )
-    table = rows(recognizer, clips, texts, args.beam, pairs)
+    own = weights(recognizer)
+    given = [[float(part) for part in words.split(",") if part]
+             for words in (args.weights, args.word_bonus, args.phone_weight)]  # fmt: skip
+    grid = [
+        Weights(*some) for some in itertools.product(*(g or [o] for g, o in zip(given, own, strict=True)))
+    ]
+    table = rows(recognizer, clips, texts, args.beam, grid if any(given) else [])
     for row in table:
         print(
-            f"{row['decoding']:45} WER {row['wer']:6.2f} % ({row['low']:.1f} to {row['high']:.1f})   "
+            f"{row['decoding']:50} WER {row['wer']:6.2f} % ({row['low']:.1f} to {row['high']:.1f})   "
             f"real-time factor {row['real_time_factor']:.4f}"
         )
     if args.write:

@@ -374,7 +374,7 @@ def test_the_benchmark_has_a_row_for_each_way_to_decode(root, model: LanguageMod
     recognizer.language_model = model
     clip = load_audio(root / "samples" / "blue_bird.ogg")
     text = "a small blue bird with a white breast and an orange beak"
-    table = decoding.rows(recognizer, [clip], [text], 4, [(0.0, 0.0)])
+    table = decoding.rows(recognizer, [clip], [text], 4, [decoding.Weights(0.0, 0.0, 1.0)])
     assert [row["decoding"].split(",")[0] for row in table] == ["greedy", *["beam 4"] * 3]
     assert all(row["real_time_factor"] > 0 and row["wer"] < 50 for row in table)
     assert table[1]["wer"] == table[3]["wer"]  # a weight of nothing
