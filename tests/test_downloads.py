@@ -329,3 +329,25 @@ def test_the_table_holds_whole_addresses_and_checksums():
     for download in every:
         assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:([0-9a-f]{64}|[0-9a-f]{8})", download.checksum)
         assert download.url.startswith("http") and download.bytes > 10**5 and download.licence
+
+
+def test_texts_are_fetched_and_cut_into_sentences(server, tmp_path, monkeypatch, capsys):
+    book = 'EMMA\r\n\r\n"Was it he?" asked the\r\n_old_ queen--then she slept; it was night. It was the 3rd.'
+    server.files["/emma.txt?download=1"] = book.encode()
+    monkeypatch.setitem(DOWNLOADS, "texts", [of(server, "emma.txt", sha256(book.encode()))])
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("The nest\nwas empty.", "utf-8")  # of the user
+    (folder / "data.verb").write_text('04 29 v 01 sigh 0 | heave a sigh; "She sighed"; "one of 2"\n', "utf-8")
+    for _ in range(2):  # what was written is no book
+        prepare.main(["texts", "--download", "--root", str(tmp_path)])
+        assert (folder / "sentences.txt").read_text("utf-8").splitlines() == [
+            "She sighed", '"Was it he?', "asked the old queen then she slept;", "it was night.", "The nest was empty.",
+        ]  # fmt: skip
+    assert "5 sentences" in capsys.readouterr().out
+
+
+def test_a_folder_without_books_says_how_to_get_some(tmp_path):
+    (tmp_path / "texts").mkdir()
+    with pytest.raises(UserError, match="holds no book .*--download"):
+        prepare.main(["texts", "--root", str(tmp_path)])
