@@ -75,9 +75,8 @@ class LexiconSearch:
         unigrams = weight * np.log(np.maximum(scores.mean_unigrams[places], SMALLEST)) + self.gains
         ahead = np.full(nodes, -np.inf)  # (N,) of the best word that a node may become
         np.maximum.at(ahead, np.repeat(np.arange(nodes), np.diff(tree.first_word)), unigrams[tree.words])
-        for node, parent in zip(range(nodes - 1, 0, -1), tree.parents[:0:-1].tolist(), strict=True):
-            if ahead[node] > ahead[parent]:
-                ahead[parent] = ahead[node]
+        for level in reversed(tree.levels[1:]):
+            np.maximum.at(ahead, tree.parents[level], ahead[level])
         ahead[ROOT] = 0.0
         self.ahead = ahead
 

@@ -1,5 +1,6 @@
 """Words from a network that tells the phones of frames: the search in a lexicon, and what speaks for each word."""
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import groupby
 from typing import NamedTuple
@@ -47,10 +48,12 @@ class LexiconReader:
             )
         self.phone_weight = phone_weight
         places = np.searchsorted(language_model.words, lexicon.words)
-        # favouring stands beside what the sound says, so it counts as much as that
-        gains = (
-            phone_weight * np.array([(favoured or {}).get(word, 0.0) for word in lexicon.words]) + word_bonus
-        )
+        gains = np.full(len(lexicon), word_bonus)
+        for word, nats in (favoured or {}).items():
+            place = bisect_left(lexicon.words, word)
+            if lexicon.words[place : place + 1] == [word]:
+                # favouring stands beside what the sound says, so it counts as much as that
+                gains[place] += phone_weight * nats
         self._places = places
         self.search = LexiconSearch(lexicon, places, WordScores(language_model), language_model_weight, gains)
 
@@ -79,7 +82,7 @@ class LexiconReader:
         labels, words, spelt = [], [], []
         for word, first, last in found:
             begin, end = first * head.frames, (last + 1) * head.frames
-            graph = pronunciation_graph([self.lexicon.pronunciations[word]])
+            graph = pronunciation_graph([self.lexicon.pronunciations(self.lexicon.words[word])])
             phones = align_phones(likelihoods[begin:end].numpy(), graph)
             labels.append((begin, np.zeros(end - begin, np.int64) if phones is None else phones))
             words.append(HeardWord(self.lexicon.words[word], first, last))

@@ -11,7 +11,7 @@ from asr.alignment import Graph, align_phones, pronunciation_graph, spread_phone
 from asr.confidence import PHONE_SCORES, fit_calibration
 from asr.features import pad_samples
 from asr.language_model import LanguageModel
-from asr.lexicon import PHONES, ROOT, SILENCE, Lexicon, parse
+from asr.lexicon import PHONES, ROOT, SILENCE, Lexicon
 from asr.lexicon_search import LexiconSearch, SearchWidth
 from asr.lexicon_words import letters_of
 from asr.losses import LossWeights, joint_loss
@@ -54,7 +54,7 @@ def model() -> LanguageModel:
 
 @pytest.fixture
 def lexicon() -> Lexicon:
-    return Lexicon(parse(ENTRIES.splitlines(), "here"))
+    return Lexicon.parse(ENTRIES.splitlines(), "here")
 
 
 # ---- pronunciations ----
@@ -65,7 +65,10 @@ def test_a_lexicon_is_written_and_read(tmp_path, lexicon):
     lexicon.save(path)
     assert path.read_text() == ENTRIES
     again = Lexicon.load(path)
-    assert (again.words, again.pronunciations) == (lexicon.words, lexicon.pronunciations)
+    assert again.words == lexicon.words and again.as_text() == ENTRIES
+    assert again.pronunciations("a") == [(PHONES.index("AH"),), (PHONES.index("EY"),)]
+    with pytest.raises(KeyError):
+        again.pronunciations("reader")
     few = lexicon.among(["red", "bird", "blue"])
     assert few.words == ["bird", "red"] and lexicon.among(lexicon.words) is lexicon
 
@@ -75,7 +78,7 @@ def test_a_lexicon_is_written_and_read(tmp_path, lexicon):
 )
 def test_a_line_that_is_no_pronunciation_is_named(line, said):
     with pytest.raises(UserError, match=said):
-        parse(["a AH", line], "here")
+        Lexicon.parse(["a AH", line], "here")
     with pytest.raises(UserError, match="python -m training.lexicon"):
         Lexicon.load("nowhere.txt")
 
@@ -90,11 +93,22 @@ def test_the_tree_spells_every_pronunciation_and_no_other(lexicon):
             assert tree.parents[child] == node < child
             yield from under(child, (*phones, int(tree.phones[child])))
 
-    wanted = {(w, p) for w, each in zip(lexicon.words, lexicon.pronunciations, strict=True) for p in each}
+    wanted = {(w, p) for w in lexicon.words for p in lexicon.pronunciations(w)}
     found = list(under(ROOT, ()))
     assert set(found) == wanted and len(found) == len(wanted)
     shared = len({phones[:n] for _, phones in wanted for n in range(1, len(phones) + 1)})
     assert len(tree.phones) == 1 + shared and tree.phones[ROOT] == SILENCE
+
+
+def test_a_pronunciation_that_a_file_has_twice_counts_once(lexicon):
+    twice = Lexicon.parse([*ENTRIES.splitlines()[::-1], "a EY", "a AH"], "here")
+    assert twice.words == lexicon.words and len(twice.pronunciations("a")) == 2
+    assert all(np.array_equal(a, b) for a, b in zip(twice.tree, lexicon.tree, strict=True))
+
+
+def test_a_lexicon_without_words_has_a_root():
+    for lexicon in (Lexicon({}), Lexicon.parse([], "here")):
+        assert not lexicon.words and len(lexicon.tree.phones) == 1 and not len(lexicon.tree.words)
 
 
 def test_pronunciations_come_from_the_dictionary_else_from_espeak(tmp_path):
@@ -205,7 +219,7 @@ def test_the_search_finds_the_best_of_all_texts(model, lexicon, seed, weight):
     found = search(likelihoods, WIDE)
 
     def score(words: tuple[int, ...]) -> float:
-        graph = pronunciation_graph([lexicon.pronunciations[word] for word in words])
+        graph = pronunciation_graph([lexicon.pronunciations(lexicon.words[word]) for word in words])
         labels = align_phones(likelihoods, graph)
         if labels is None:
             return -np.inf

@@ -41,9 +41,8 @@ class FrameLabels:
             )
         self.config, self.tokenizer = config, tokenizer
         self.lexicon = Lexicon.load(config.lexicon)
-        self.pronunciations = dict(zip(self.lexicon.words, self.lexicon.pronunciations, strict=True))
         words = {word for text in texts for word in tokenizer.normalise(text).split()}
-        if missing := sorted(words - set(self.pronunciations)):
+        if missing := sorted(words.difference(self.lexicon.words)):
             raise UserError(
                 f"{config.lexicon} lacks {len(missing)} words of the transcripts ({', '.join(missing[:3])}); make it "
                 "anew with python -m training.lexicon and the same sets"
@@ -79,7 +78,7 @@ class FrameLabels:
             if not spelt:
                 found: np.ndarray | None = np.full(count * each, SILENCE)
             elif by_letters is None:
-                words = [self.pronunciations[word] for word in self.tokenizer.normalise(text).split()]
+                words = list(map(self.lexicon.pronunciations, self.tokenizer.normalise(text).split()))
                 found = align_phones(likelihoods[clip, : count * each], pronunciation_graph(words))
             else:
                 found = self._by_letters(by_letters[clip, :count], spelt, each)
@@ -94,7 +93,7 @@ class FrameLabels:
         words = []
         for word in spoken_words([self.tokenizer.pieces[token] for token in tokens]):
             first, last = spans[word.tokens[0]][0], spans[word.tokens[-1]][1]
-            words.append((self.pronunciations[word.text][0], first, last))
+            words.append((self.lexicon.pronunciations(word.text)[0], first, last))
         return spread_phones(words, len(log_probs), each)
 
 

@@ -15,14 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from asr.language_model import load_language_model
-from asr.lexicon import PHONES, SILENCE, Lexicon, Pronunciation
+from asr.lexicon import NUMBERS, PHONES, SILENCE, Lexicon, Pronunciation
 from asr.tokenizer import normalise
 from core.errors import Parser, UserError, run_cli
 from data.synthesis.espeak import phonemes
 from training.language_model import read_source
 
 ACCENT = "en-us"  # of espeak-ng, as CMUdict's
-NUMBERS = {phone: number for number, phone in enumerate(PHONES) if number != SILENCE}
 ENDINGS = {  # of "'s", by the sound before it
     **dict.fromkeys(("S", "Z", "SH", "ZH", "CH", "JH"), "AH Z"),
     **dict.fromkeys(("P", "T", "K", "F", "TH"), "S"),
