@@ -1,9 +1,9 @@
 """Errors and time of the recogniser's ways to decode: `python -m benchmarks.decoding --speech FOLDER:SPLIT`.
 
 Greedy, beam, and beam with the language model, on the same clips; with --weights, --word-bonus and --phone-weight also
-every combination of these, to choose them on a validation split. The real-time factor is the processor time of the whole recogniser, from
-samples to text, by the length of the clips, each alone: on one thread, that of an idle machine; what else runs on it
-does not count. The encoder's part is the same in every row.
+every combination of these, to choose them on a validation split. The real-time factor is the processor time of the
+whole recogniser, from samples to text, by the length of the clips, each alone: on one thread, that of an idle machine;
+what else runs on it does not count. The encoder's part is the same in every row.
 """
 
 import argparse

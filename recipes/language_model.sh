@@ -5,7 +5,7 @@
 #
 # FILE: where it goes, e.g. weights/<recogniser>/language_model.safetensors. SPEECH: the folder of LJSpeech-1.1,
 # LibriSpeech, CommonVoice-v1-dev and speechocean762. BIRDS: CUB with captions. TEXT: files with a sentence a line; that
-# of python -m data.prepare texts --download takes a third off the perplexity of read speech. Two minutes and 2 GB of
+# of python -m data.prepare texts --download takes a fifth off the perplexity of read speech. Two minutes and 2 GB of
 # memory. RECIPE_PYTHON names another Python.
 set -euo pipefail
 cd "$(dirname "$0")/.."
