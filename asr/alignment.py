@@ -87,27 +87,3 @@ def align_phones(likelihoods: np.ndarray, graph: Graph) -> np.ndarray | None:
         path[t] = state
         state = came[t, state]
     return graph.phones[path]
-
-
-def spread_phones(
-    words: Sequence[tuple[Pronunciation, int, int]], frames: int, each: int, margin: int = 2
-) -> np.ndarray:
-    """Labels (frames * each,): the phones of each word spread evenly over its frames.
-
-    words: a pronunciation, and the first and last encoder frame on which CTC wrote letters of the word. CTC writes one
-    in one frame, so a word begins and ends up to `margin` frames further out, where the next one leaves room. each:
-    labels a frame.
-    """
-    labels = np.full(frames * each, SILENCE)
-    for number, (phones, first, last) in enumerate(words):
-        low, high = first - margin / 2, last + 1 + margin / 2
-        if number:
-            low = max(low, (words[number - 1][2] + 1 + first) / 2)
-        if number + 1 < len(words):
-            high = min(high, (last + 1 + words[number + 1][1]) / 2)
-        edges = np.rint(np.linspace(max(low, 0) * each, min(high, frames) * each, len(phones) + 1)).astype(
-            int
-        )
-        for phone, begin, end in zip(phones, edges[:-1], edges[1:], strict=True):
-            labels[begin:end] = phone
-    return labels

@@ -75,8 +75,7 @@ def train(row: str, given: Any) -> Path:
             f"init={given.start}",
             "warmup=50",
             "lr=4e-4",
-            "alignment.begin=0",
-            "alignment.own=0",
+            "alignment.steps=200",
             *GOING_ON[row],
         ]
     call("train_asr.py", "experiment=recognizer_read_speech", f"run.name={run.name}", f"run.steps={steps}",

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from asr.alignment import Graph, align_phones, pronunciation_graph, spread_phones
+from asr.alignment import Graph, align_phones, pronunciation_graph
 from asr.confidence import PHONE_SCORES, fit_calibration
 from asr.features import pad_samples
 from asr.language_model import LanguageModel
 from asr.lexicon import PHONES, ROOT, SILENCE, Lexicon
 from asr.lexicon_search import LexiconSearch, SearchWidth
 from asr.lexicon_words import letters_of
-from asr.losses import LossWeights, joint_loss
+from asr.losses import IGNORED, LossWeights, joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed
 from asr.recognizer import Recognizer
@@ -25,6 +25,7 @@ from core.errors import UserError
 from tests.test_recognizer import CLIPS, RATE, TEXTS, LoudIsSpeech
 from training import language_model as language_model_command
 from training import lexicon as command
+from training.aligner import AlignerTraining, equal_phones
 from training.frame_labels import Alignment, FrameLabels, label_counts
 
 READ = ["he was not there", "the red house was old", "was it he", "there it was"] * 2
@@ -179,10 +180,46 @@ def test_silence_is_optional_and_words_without_a_pronunciation_are_left_out():
     assert heard == {(B, D, D), (B, B, D), (S, B, D), (B, S, D), (B, D, S)}
 
 
-def test_phones_are_spread_over_their_word():
-    words = [(numbers("B ER D"), 2, 3), (numbers("AH"), 5, 5)]
-    labels = [PHONES[label] for label in spread_phones(words, frames=8, each=2)]
-    assert labels == ["SIL"] * 2 + ["B"] * 2 + ["ER"] * 3 + ["D"] * 2 + ["AH"] * 5 + ["SIL"] * 2
+def test_phones_share_what_is_loud_of_a_clip_in_equal_parts():
+    loudness = np.array([-9.0] * 4 + [0.0] * 12 + [-9.0] * 3)  # 10 ms each
+    labels = equal_phones(loudness, [[numbers("B ER"), numbers("B")], [numbers("D")]])
+    assert [PHONES[label] for label in labels] == ["SIL"] * 2 + ["B"] * 2 + ["ER"] * 2 + ["D"] * 2 + [
+        "SIL"
+    ] * 2
+    assert (equal_phones(loudness, []) == SILENCE).all()
+
+
+def test_an_aligner_finds_the_phones_of_drawn_sounds():
+    """Each phone is a band of its own; lengths vary, so that equal parts are wrong."""
+    words = [numbers(word) for word in ("B ER D", "AH", "R EH D", "D IY R")]
+
+    def clip(rng: np.random.Generator) -> tuple[torch.Tensor, np.ndarray, list]:
+        spoken = [words[i] for i in rng.integers(len(words), size=3)]
+        phones = [SILENCE, *(phone for word in spoken for phone in word), SILENCE]
+        truth = np.repeat(phones, rng.integers(3, 15, size=len(phones)))
+        features = torch.from_numpy(rng.normal(0.0, 0.3, (2 * len(truth), 80))).float()
+        for frame, phone in enumerate(truth):
+            features[2 * frame : 2 * frame + 2, 2 * phone : 2 * phone + 2] += 3.0 if phone else 0.0
+        return features, truth, [[word] for word in spoken]
+
+    def right(labels: np.ndarray, truth: np.ndarray) -> float:
+        """The share of labels that are the truth of at most 60 ms away, as far as the aligner hears."""
+        near = np.pad(truth, 3, mode="edge")
+        return np.mean([label in near[t : t + 7] for t, label in enumerate(labels)])
+
+    torch.manual_seed(0)
+    training, rng = AlignerTraining(steps=100, equal=20), np.random.default_rng(0)
+    for step in range(100):
+        clips = [clip(rng) for _ in range(4)]
+        features = torch.nn.utils.rnn.pad_sequence([one for one, *_ in clips], batch_first=True)
+        training.learn(features, [len(one) for one, *_ in clips], [text for *_, text in clips], step)
+    aligned, equal = [], []
+    for _ in range(5):
+        features, truth, text = clip(rng)
+        aligned.append(right(training.label(features[None], [len(features)], [text])[0].numpy(), truth))
+        equal.append(right(equal_phones(features.mean(dim=1).numpy(), text), truth))
+    assert np.mean(aligned) > 0.95 > 0.9 > np.mean(equal)
+    assert training.label(features[None, :8], [8], [text]).eq(IGNORED).all()  # too short for the text
 
 
 # ---- the search ----
@@ -268,7 +305,7 @@ def test_ctc_writes_letters_in_frames():
 
 @pytest.fixture(scope="module")
 def hearing(tmp_path_factory, model) -> Recognizer:
-    """A tiny recogniser that knows two clips by heart, its phones learned from its own alignment."""
+    """A tiny recogniser that knows two clips by heart, its phones learned as an aligner puts them."""
     path = tmp_path_factory.mktemp("lexicon") / "lexicon.txt"
     path.write_text(ENTRIES + "blue B L UW\nwings W IH NG Z\n")
     torch.manual_seed(0)
@@ -278,7 +315,7 @@ def hearing(tmp_path_factory, model) -> Recognizer:
         kernel=7, dropout=0.0, phones=True,
     )  # fmt: skip
     network = SpeechModel(config, len(tokenizer)).train()
-    labels_of = FrameLabels(Alignment(str(path), begin=60, own=90), TEXTS, tokenizer)
+    labels_of = FrameLabels(Alignment(str(path), steps=60, equal=20), TEXTS, tokenizer)
     recognizer = Recognizer(
         network, tokenizer, activity=LoudIsSpeech, language_model=model, language_model_weight=1.0, word_bonus=0.0,
         lexicon=labels_of.lexicon,
@@ -291,7 +328,7 @@ def hearing(tmp_path_factory, model) -> Recognizer:
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for step in range(140):
         outputs = network(features, is_pad, tokens)
-        labels = labels_of(outputs, TEXTS, tokens, lengths, network.to_phones.log_prior, step)
+        labels = labels_of(features, is_pad, TEXTS, step, outputs.phone_logits.shape[1])
         assert (labels is None) == (step < 60)
         if labels is not None:
             network.to_phones.count(label_counts(labels), decay=0.9)

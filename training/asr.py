@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.augment import Augmentation, mask_features
 from asr.batches import BatchPlan
-from asr.features import LogMel
+from asr.features import N_MELS, LogMel
 from asr.losses import JointLoss, LossWeights, joint_loss
 from asr.model import ModelConfig, SpeechModel, count_parameters
 from asr.recognizer import BEAM, Recognizer
@@ -96,7 +96,9 @@ def train(config: TrainAsr) -> None:
         train_set.weights[usable],
         config.sorted_epochs,
     )
-    frame_labels = FrameLabels(config.alignment, train_set.texts, tokenizer) if config.model.phones else None
+    frame_labels = None
+    if config.model.phones:
+        frame_labels = FrameLabels(config.alignment, train_set.texts, tokenizer, device)
     average = averaged(model, config.ema)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
@@ -106,6 +108,8 @@ def train(config: TrainAsr) -> None:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
+        if frame_labels:
+            frame_labels.load_state_dict(state["frame_labels"])
     print(
         f"{len(usable)} clips, {plan.seconds / 3600:.1f} hours an epoch; {len(tokenizer)} tokens; "
         f"{count_parameters(model) / 1e6:.1f} M parameters",
@@ -147,6 +151,7 @@ def train(config: TrainAsr) -> None:
                     model=model.state_dict(),
                     average=average.state_dict(),
                     optimizer=optimizer.state_dict(),
+                    **({"frame_labels": frame_labels.state_dict()} if frame_labels else {}),
                 )
 
     if is_first():
@@ -184,14 +189,17 @@ def training_loss(
     views = 2 if config.loss.consistency else 1  # of each clip, whose masks differ
     ends = total(views * (batch.token_lengths + 1).sum())
     if not len(batch.items):  # the others have this batch's clips
-        # the same parameters must have a gradient everywhere, and the phones' have none before they have labels
-        early = frame_labels is not None and step < config.alignment.begin
-        used = [p for name, p in model.named_parameters() if not (early and name.startswith("to_phones."))]
-        nothing = torch.stack([parameter.sum() for parameter in used]).sum() * 0.0
-        if frame_labels:
-            count_labels(model, None)
-        return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))
+        return _of_nothing(model, step, frame_labels)
     features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
+    labels = None
+    if frame_labels:
+        counts = batch.token_lengths.tolist()
+        spoken = [
+            texts[item] if count else "" for item, count in zip(batch.items.tolist(), counts, strict=True)
+        ]
+        frames = model.count_frames(features.shape[1]) * model.to_phones.frames
+        labels = frame_labels(features, is_pad, spoken, step, frames)
+        labels = labels if labels is None else labels.repeat(views, 1)
     features, is_pad = features.repeat(views, 1, 1), is_pad.repeat(views, 1)
     tokens, lengths = batch.tokens.repeat(views, 1), batch.token_lengths.repeat(views)
     rngs = [
@@ -202,11 +210,20 @@ def training_loss(
     features = mask_features(features, is_pad, rngs, config.augment)
     with autocast(features.device, config.run.precision):
         outputs = model(features, is_pad, tokens)
-    if frame_labels is None:
-        return joint_loss(outputs, tokens, lengths, config.loss, ends)
-    spoken = [texts[item] for item in batch.items.tolist()] * views
-    labels = frame_labels(outputs, spoken, tokens, lengths, model.to_phones.log_prior, step)
-    return joint_loss(outputs, tokens, lengths, config.loss, ends, labels, count_labels(model, labels))
+    counted = count_labels(model, labels) if frame_labels else None
+    return joint_loss(outputs, tokens, lengths, config.loss, ends, labels, counted)
+
+
+def _of_nothing(model: SpeechModel, step: int, frame_labels: FrameLabels | None) -> JointLoss:
+    """The losses of a process that has no clip of a batch: its part in what all do together."""
+    # the same parameters must have a gradient everywhere, and the phones' have none before they have labels
+    early = frame_labels is not None and not frame_labels.has_labels(step)
+    used = [p for name, p in model.named_parameters() if not (early and name.startswith("to_phones."))]
+    nothing = torch.stack([parameter.sum() for parameter in used]).sum() * 0.0
+    if frame_labels:
+        frame_labels(nothing.new_zeros(0, 0, N_MELS), nothing.new_zeros(0, 0, dtype=torch.bool), [], step, 0)
+        count_labels(model, None)
+    return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))
 
 
 def count_labels(model: SpeechModel, labels: Tensor | None) -> Tensor:

@@ -1,38 +1,40 @@
-"""The phones that a recogniser in training learns of its frames: aligned anew in every step by the network itself."""
+"""The phones that a recogniser in training learns of its frames, as an aligner that learns first puts them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph, spread_phones
-from asr.confidence import spoken_words
-from asr.decode import align
-from asr.lexicon import PHONES, SILENCE, Lexicon
+from asr.lexicon import PHONES, Lexicon
 from asr.losses import IGNORED
-from asr.model import Outputs
 from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.fields import bounded
+from training.aligner import AlignerTraining, Words
 
 
 @dataclass
 class Alignment:
-    """Where the labels of frames come from, by the step of the training."""
+    """Where the labels of frames come from."""
 
     lexicon: str = ""  # a file of pronunciations; python -m training.lexicon makes one
-    begin: int = bounded(2000, 0, 10**9)  # CTC alone before it, which finds the letters
-    own: int = bounded(
-        2500, 0, 10**9
-    )  # from here on the phones are aligned by themselves, before by the letters
+    steps: int = bounded(1200, 1, 10**9)  # in which the aligner learns, and the recogniser letters alone
+    equal: int = bounded(60, 0, 10**9)  # of these, in which the phones of a text have equal lengths
 
 
 class FrameLabels:
-    """Labels of a batch's frames, from what the network says of them."""
+    """Labels of the frames of a training's batches."""
 
-    def __init__(self, config: Alignment, texts: Iterable[str], tokenizer: Tokenizer):
+    def __init__(
+        self,
+        config: Alignment,
+        texts: Iterable[str],
+        tokenizer: Tokenizer,
+        device: torch.device | str = "cpu",
+    ):
         """texts: all that will be labelled. Raises UserError where the lexicon is missing or lacks a word of theirs."""
         if not config.lexicon:
             raise UserError(
@@ -41,6 +43,7 @@ class FrameLabels:
             )
         self.config, self.tokenizer = config, tokenizer
         self.lexicon = Lexicon.load(config.lexicon)
+        self.training = AlignerTraining(config.steps, config.equal, device)
         words = {word for text in texts for word in tokenizer.normalise(text).split()}
         if missing := sorted(words.difference(self.lexicon.words)):
             raise UserError(
@@ -48,53 +51,35 @@ class FrameLabels:
                 "anew with python -m training.lexicon and the same sets"
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        return self.training.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.training.load_state_dict(state)
+
+    def has_labels(self, step: int) -> bool:
+        """Whether the aligner has learned."""
+        return step >= self.config.steps
+
     def __call__(
-        self,
-        outputs: Outputs,
-        texts: Sequence[str],
-        tokens: Tensor,
-        lengths: Tensor,
-        log_prior: Tensor,
-        step: int,
+        self, features: Tensor, is_pad: Tensor, texts: Sequence[str], step: int, frames: int
     ) -> Tensor | None:
-        """Labels (B, T) of the phone logits (B, T, P), IGNORED for padding; None as long as there are none.
+        """Labels (B, frames) of every 20 ms, IGNORED for padding; as long as the aligner learns, let it, and None.
 
-        texts: of the clips; one whose tokens (B, L) have the length 0 is silent.
+        features (B, T, 80), without masks; is_pad (B, T); texts: of the clips, "" of one in which nobody speaks. All
+        processes call this together, also one whose part of the batch is empty.
         """
-        if step < self.config.begin:
+        counts = (~is_pad).sum(dim=1).tolist()
+        words = [self._words(text) for text in texts]
+        features = features.masked_fill(is_pad[..., None], 0.0)
+        if not self.has_labels(step):
+            self.training.learn(features, counts, words, step)
             return None
-        assert outputs.phone_logits is not None
-        logits = outputs.phone_logits.detach().float()
-        posteriors = logits.log_softmax(dim=-1)
-        likelihoods = phone_likelihoods(posteriors, log_prior).cpu().numpy()
-        each = logits.shape[1] // outputs.ctc_logits.shape[1]
-        frames = (~outputs.is_pad).sum(dim=1).tolist()
-        labels = np.full(logits.shape[:2], IGNORED)
-        by_letters = (
-            outputs.ctc_logits.detach().float().log_softmax(dim=-1) if step < self.config.own else None
-        )
-        for clip, (count, text) in enumerate(zip(frames, texts, strict=True)):
-            spelt = tokens[clip, : int(lengths[clip])].tolist()
-            if not spelt:
-                found: np.ndarray | None = np.full(count * each, SILENCE)
-            elif by_letters is None:
-                words = list(map(self.lexicon.pronunciations, self.tokenizer.normalise(text).split()))
-                found = align_phones(likelihoods[clip, : count * each], pronunciation_graph(words))
-            else:
-                found = self._by_letters(by_letters[clip, :count], spelt, each)
-            if found is not None:
-                labels[clip, : len(found)] = found
-        return torch.from_numpy(labels).to(logits.device)
+        labels = self.training.label(features, counts, words)[:, :frames]
+        return F.pad(labels, (0, frames - labels.shape[1]), value=IGNORED)
 
-    def _by_letters(self, log_probs: Tensor, tokens: list[int], each: int) -> np.ndarray | None:
-        spans = align(log_probs, tokens)
-        if spans is None:
-            return None
-        words = []
-        for word in spoken_words([self.tokenizer.pieces[token] for token in tokens]):
-            first, last = spans[word.tokens[0]][0], spans[word.tokens[-1]][1]
-            words.append((self.lexicon.pronunciations(word.text)[0], first, last))
-        return spread_phones(words, len(log_probs), each)
+    def _words(self, text: str) -> Words:
+        return [self.lexicon.pronunciations(word) for word in self.tokenizer.normalise(text).split()]
 
 
 def label_counts(labels: Tensor | None) -> Tensor:
