@@ -325,7 +325,7 @@ def test_mistakes_are_answered_in_one_line(tmp_path: Path, words, message):
 
 def test_the_table_holds_whole_addresses_and_checksums():
     every = [download for downloads in DOWNLOADS.values() for download in downloads]
-    assert len({download.url for download in every}) == len(every) == 37
+    assert len({download.url for download in every}) == len(every) == 53
     for download in every:
         assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:([0-9a-f]{64}|[0-9a-f]{8})", download.checksum)
         assert download.url.startswith("http") and download.bytes > 10**5 and download.licence
