@@ -328,7 +328,7 @@ def test_the_table_holds_whole_addresses_and_checksums():
     assert len({download.url for download in every}) == len(every) == 53
     for download in every:
         assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:([0-9a-f]{64}|[0-9a-f]{8})", download.checksum)
-        assert download.url.startswith("http") and download.bytes > 10**5 and download.licence
+        assert download.url.startswith("http") and download.bytes > 50_000 and download.licence
 
 
 def test_texts_are_fetched_and_cut_into_sentences(server, tmp_path, monkeypatch, capsys):
