@@ -42,18 +42,6 @@ class Tree(NamedTuple):
     first_word: np.ndarray  # (N + 1,)
     words: np.ndarray
 
-    @property
-    def levels(self) -> list[np.ndarray]:
-        """The nodes by how many phones they are from the root."""
-        levels = [np.array([ROOT])]
-        while len(levels[-1]):
-            first, last = self.first_child[levels[-1]], self.first_child[levels[-1] + 1]
-            is_child = np.zeros(len(self.children) + 1, np.int64)
-            np.add.at(is_child, first, 1)
-            np.add.at(is_child, last, -1)
-            levels.append(self.children[np.cumsum(is_child)[:-1] > 0])
-        return levels[:-1]
-
 
 class Lexicon:
     """Words in order, each with one pronunciation or several.
@@ -81,10 +69,15 @@ class Lexicon:
     def __len__(self) -> int:
         return len(self.words)
 
+    def place(self, word: str) -> int | None:
+        """Of a word among the words; None where it is not there."""
+        place = bisect_left(self.words, word)
+        return place if self.words[place : place + 1] == [word] else None
+
     def pronunciations(self, word: str) -> list[Pronunciation]:
         """Of one of the words, in the order they were given. Raises KeyError."""
-        place = bisect_left(self.words, word)
-        if self.words[place : place + 1] != [word]:
+        place = self.place(word)
+        if place is None:
             raise KeyError(word)
         first, last = np.searchsorted(self.owners, [place, place + 1])
         rows = (tuple(row[row != SILENCE].tolist()) for row in self.phones[first:last])

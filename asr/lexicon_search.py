@@ -75,7 +75,10 @@ class LexiconSearch:
         unigrams = weight * np.log(np.maximum(scores.mean_unigrams[places], SMALLEST)) + self.gains
         ahead = np.full(nodes, -np.inf)  # (N,) of the best word that a node may become
         np.maximum.at(ahead, np.repeat(np.arange(nodes), np.diff(tree.first_word)), unigrams[tree.words])
-        for level in reversed(tree.levels[1:]):
+        levels = [np.array([ROOT])]  # the nodes by how many phones they are from the root
+        while len(levels[-1]):
+            levels.append(_each(tree.first_child, tree.children, levels[-1])[1])
+        for level in reversed(levels[1:]):
             np.maximum.at(ahead, tree.parents[level], ahead[level])
         ahead[ROOT] = 0.0
         self.ahead = ahead

@@ -1,6 +1,5 @@
 """Words from a network that tells the phones of frames: the search in a lexicon, and what speaks for each word."""
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import groupby
 from typing import NamedTuple
@@ -50,8 +49,8 @@ class LexiconReader:
         places = np.searchsorted(language_model.words, lexicon.words)
         gains = np.full(len(lexicon), word_bonus)
         for word, nats in (favoured or {}).items():
-            place = bisect_left(lexicon.words, word)
-            if lexicon.words[place : place + 1] == [word]:
+            place = lexicon.place(word)
+            if place is not None:
                 # favouring stands beside what the sound says, so it counts as much as that
                 gains[place] += phone_weight * nats
         self._places = places
