@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from safetensors.numpy import save
 
-from core.checkpoints import read_tensors
+from core.arrays import read_arrays
 from core.errors import UserError, printable
 from core.files import sha256, write_bytes
 
@@ -148,7 +148,8 @@ class LanguageModel:
             spelling,
             components,
         )
-        self.about, self.checksum = about or {}, ""  # of its file
+        self.about, self.checksum = about or {}, ""
+        self.file: Path | None = None  # that it was read from, of which the checksum is
         self._letters = {letter: i for i, letter in enumerate(alphabet, start=1)}
         self._spelt: dict[str, float] = {}
         self.order = max(component.ngrams.order for component in components)
@@ -256,8 +257,12 @@ class LanguageModel:
 def save_language_model(model: LanguageModel, path: Path | str) -> None:
     """Write the file that `load_language_model` reads.
 
-    Probabilities are stored as logarithms of 1/3000 nat, rounded down, so that no context gives away more than all.
+    Probabilities are stored as logarithms of 1/3000 nat, rounded down, so that no context gives away more than all. A
+    model that was read is copied, since what is cumulated has lost their last digits.
     """
+    if model.file is not None:
+        write_bytes(path, model.file.read_bytes())
+        return
     names = [component.name for component in model.components]
     header = {
         "format": FORMAT,
@@ -282,7 +287,7 @@ def save_language_model(model: LanguageModel, path: Path | str) -> None:
 
 def load_language_model(path: Path | str) -> LanguageModel:
     """Raises UserError where the file is missing, damaged or something else."""
-    arrays = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
+    arrays = read_arrays(path)
     try:
         header = json.loads(arrays["header"].tobytes())
         if header["format"] != FORMAT:
@@ -297,7 +302,7 @@ def load_language_model(path: Path | str) -> LanguageModel:
             ngrams = _ngrams(arrays, each["name"], len(words))
             components.append(Component(str(each["name"]), float(each["share"]), ngrams, base))
         model = LanguageModel(words, str(header["alphabet"]), spelling, components, dict(header["about"]))
-        model.checksum = sha256(path)
+        model.checksum, model.file = sha256(path), Path(path)
         return model
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(

@@ -13,21 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from core.arrays import FAULTS, damaged, refuse_foreign
 from core.errors import UserError
 
 # Keys under which training scripts put the weights, beside optimisers, counters and settings
 WRAPPERS = ("state_dict", "g_ema", "model", "model_state_dict", "ema", "weights")
-SIGNS = (  # the first bytes of what is often found in place of weights
-    (rb"version https://git-lfs", "is a pointer of git-lfs, not the file itself; fetch it with: git lfs pull"),
-    (rb"\s*<(!doctype|html|\?xml|head)", "is a web page, not weights: the link asked for a login or a confirmation; "
-     "open it in a browser and save the file behind it"),
-    (rb"\x1f\x8b", "is a gzip archive; unpack it and give the file inside"),
-    (rb"\s*\{\s*\"", "is a JSON file, not weights; give the .pth or .safetensors file"),
-)  # fmt: skip
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
@@ -42,8 +35,8 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
         refuse_foreign(path)
         try:
             tensors = load_file(path)
-        except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-            raise _unreadable(path, error) from error
+        except FAULTS as error:
+            raise damaged(path, error) from error
     else:
         tensors = state_dict_in(read_checkpoint(path), path)
     return as_float32(tensors, path)
@@ -66,21 +59,6 @@ def read_checkpoint(path: Path | str) -> Any:
         raise
     except Exception as error:  # a damaged or hostile file ends in any of a dozen exceptions
         raise _unreadable(path, error) from error
-
-
-def refuse_foreign(path: Path) -> None:
-    """Raises UserError for a path that is no file of weights by its first bytes, and says what it is."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(512)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read the weights {path} ({reason}); give the path of a file") from error
-    if not start:
-        raise UserError(f"cannot read the weights {path}: the file is empty; copy or download it again")
-    for sign, advice in SIGNS:
-        if re.match(sign, start, re.IGNORECASE):
-            raise UserError(f"cannot read the weights {path}: it {advice}")
 
 
 def _check_archive(path: Path) -> None:
@@ -106,11 +84,6 @@ def _unreadable(path: Path, error: Exception) -> UserError:
         reason = f"it holds more than tensors, and to read it the code of {code[1]} would have to run"
         return UserError(
             f"cannot read the weights {path}: {reason}; give a file that holds the state dict alone"
-        )
-    if isinstance(error, SafetensorError):
-        reason = str(error).splitlines()[0][:120] if str(error) else "no header"
-        return UserError(
-            f"cannot read the weights {path}: it is damaged or no .safetensors file ({reason}); copy it again"
         )
     return UserError(
         f"cannot read the weights {path}: it is cut short, damaged, or no file of weights; copy or download it again"

@@ -124,6 +124,8 @@ def test_saved_and_loaded_scores_the_same(model: LanguageModel, tmp_path):
     assert total == pytest.approx(1.0, abs=1e-9)  # what rounding takes from a context goes to lower orders
     for text in (*BIRDS[:5], *READ[:5], "a quokka", ""):
         assert loaded.log_probability(text) == pytest.approx(model.log_probability(text), abs=0.02)
+    save_language_model(loaded, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()  # rounded once only
 
 
 def test_a_damaged_file_is_one_line(model: LanguageModel, tmp_path):
