@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from asr.lexicon import SILENCE, Pronunciation
 
@@ -56,7 +55,7 @@ def pronunciation_graph(words: Sequence[Sequence[Pronunciation]]) -> Graph:
     return Graph(np.array(phones), table, begins, ends)
 
 
-def phone_likelihoods(posteriors: Tensor, log_prior: Tensor) -> Tensor:
+def phone_likelihoods(posteriors: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
     """Log probabilities of phones (..., P), and of their prior (P,), nats -> how likely the sound is under each phone,
     up to a constant of the frame."""
     return posteriors - PRIOR_SCALE * log_prior

@@ -7,12 +7,10 @@ few such scores (Platt scaling, of several) turns them into the share of words t
 
 import math
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from rapidfuzz.distance import Indel
 
 from asr.tokenizer import BLANK
 from core.errors import UserError
@@ -45,12 +43,12 @@ def spoken_words(pieces: Sequence[str]) -> list[SpokenWord]:
     return words
 
 
-def certainty(log_probs: Tensor) -> Tensor:
+def certainty(log_probs: np.ndarray) -> np.ndarray:
     """1 - normalised entropy of distributions (..., V), 0 where all are equal and 1 where one is certain -> (...)."""
     V = log_probs.shape[-1]
     most = (V ** (1 - ALPHA) - 1) / (1 - ALPHA)  # entropy of the uniform distribution
-    entropy = ((ALPHA * log_probs).exp().sum(dim=-1) - 1) / (1 - ALPHA)
-    return (((-entropy).exp() - math.exp(-most)) / (1 - math.exp(-most))).clamp(0.0, 1.0)
+    entropy = (np.exp(ALPHA * log_probs).sum(axis=-1) - 1) / (1 - ALPHA)
+    return np.clip((np.exp(-entropy) - math.exp(-most)) / (1 - math.exp(-most)), 0.0, 1.0)
 
 
 # --- scores of a word ---
@@ -61,9 +59,9 @@ SCORES = ("likelihood", "worst", "ctc", "attention", "agreement", "letters", "pi
 
 
 def word_scores(
-    ctc: Tensor,
+    ctc: np.ndarray,
     spans: Sequence[tuple[int, int]],
-    attention: Tensor | None,
+    attention: np.ndarray | None,
     tokens: Sequence[int],
     words: Sequence[SpokenWord],
     likelihoods: Sequence[float],
@@ -76,8 +74,8 @@ def word_scores(
     alone spells it; letters the logarithm of their number; piece the mean likelihood of all tokens.
     """
     by_ctc = certainty(ctc)
-    by_attention = torch.ones(len(tokens) + 1) if attention is None else certainty(attention)
-    best = ctc.argmax(dim=-1).tolist()
+    by_attention = np.ones(len(tokens) + 1) if attention is None else certainty(attention)
+    best = ctc.argmax(axis=-1).tolist()
     piece = float(np.mean(likelihoods)) if len(likelihoods) else 0.0
     found = []
     for word in words:
@@ -86,14 +84,14 @@ def word_scores(
         spelt = [
             token for token, before in zip(path, [BLANK, *path], strict=False) if token not in (before, BLANK)
         ]
-        least = min(by_ctc[a : b + 1].max().item() for a, b in (spans[token] for token in word.tokens))
+        least = min(float(by_ctc[a : b + 1].max()) for a, b in (spans[token] for token in word.tokens))
         mine = [likelihoods[token] for token in word.tokens]
         found.append(
             [
                 float(np.mean(mine)),
                 min(mine),
                 math.log(max(least, SMALLEST)),
-                math.log(max(by_attention[word.tokens].min().item(), SMALLEST)),
+                math.log(max(float(by_attention[word.tokens].min()), SMALLEST)),
                 float(spelt == [tokens[token] for token in word.tokens]),
                 math.log(len(word.text)),
                 piece,
@@ -103,7 +101,7 @@ def word_scores(
 
 
 def phone_scores(
-    posteriors: Tensor,
+    posteriors: np.ndarray,
     labels: Sequence[tuple[int, np.ndarray]],
     words: Sequence[str],
     language: Sequence[float],
@@ -114,14 +112,15 @@ def phone_scores(
     posteriors (T, P): log probabilities of the phones of frames; labels: of each word its first frame and the phones of
     its frames; language: log probability of each after those before it; spelt: what CTC's best path writes during it.
     likelihood and worst are the mean over the word's frames and the least of its phones' means; certainty the logarithm
-    of the mean `certainty` of its frames; spelling how much of the word CTC writes too, from 0 to 1; length the
+    of the mean `certainty` of its frames; spelling how alike the word and CTC's are, from 0 to 1 (the longest letters
+    in order that both have); length the
     logarithm of the frames a phone has; letters that of the number of letters; piece the mean likelihood of all words.
     """
-    sure = certainty(posteriors).numpy()
+    sure = certainty(posteriors)
     found = []
     for word, (first, phones), gain, letters in zip(words, labels, language, spelt, strict=True):
         frames = np.arange(first, first + len(phones))
-        likelihoods = posteriors.numpy()[frames, phones]
+        likelihoods = posteriors[frames, phones]
         begins = np.flatnonzero(np.append(True, phones[1:] != phones[:-1]))
         means = np.add.reduceat(likelihoods, begins) / np.diff(np.append(begins, len(phones)))
         found.append(
@@ -130,7 +129,7 @@ def phone_scores(
                 float(means.min()),
                 math.log(max(float(sure[frames].mean()), SMALLEST)),
                 gain,
-                SequenceMatcher(None, word, letters, autojunk=False).ratio(),
+                Indel.normalized_similarity(word, letters),
                 math.log(len(phones) / len(begins)),
                 math.log(len(word)),
             ]

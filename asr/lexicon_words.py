@@ -5,19 +5,25 @@ from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph
 from asr.confidence import phone_scores
 from asr.language_model import LanguageModel
 from asr.lexicon import Lexicon
 from asr.lexicon_search import FoundWord, LexiconSearch, SearchWidth
-from asr.model import PhoneHead
 from asr.word_scores import START, Histories, WordScores
 from core.errors import UserError
 
 HYPOTHESES = 75  # of phones, where a search of letters keeps one
 PHONE_WEIGHT = 0.35  # of the sound beside the language model: neighbouring frames say much the same
+
+
+class PhonePosteriors(NamedTuple):
+    """What a network says of the phones of a recording of T encoder frames."""
+
+    log_probs: np.ndarray  # (T * frames, P), nats
+    log_prior: np.ndarray  # (P,): how often each was the label in training, nats
+    frames: int  # of phones that an encoder frame has
 
 
 class HeardWord(NamedTuple):
@@ -56,38 +62,32 @@ class LexiconReader:
         self._places = places
         self.search = LexiconSearch(lexicon, places, WordScores(language_model), language_model_weight, gains)
 
-    def find(self, head: PhoneHead, memory: Tensor, beam: int) -> list[FoundWord]:
-        """The words of one recording: memory (T, E). beam: HYPOTHESES times as many are kept."""
-        return self._find(head, _posteriors(head, memory), beam)
-
-    def _find(self, head: PhoneHead, posteriors: Tensor, beam: int) -> list[FoundWord]:
-        """posteriors (T * frames, P)"""
+    def find(self, phones: PhonePosteriors, beam: int) -> list[FoundWord]:
+        """The words of one recording. beam: HYPOTHESES times as many are kept."""
         width = SearchWidth(most=HYPOTHESES * beam, most_words=max(HYPOTHESES * beam // 10, 10))
-        frames = phone_likelihoods(posteriors, head.log_prior.cpu()).view(
-            -1, head.frames, posteriors.shape[1]
-        )
-        return self.search(self.phone_weight * frames.sum(dim=1).numpy(), width).words
+        likelihoods = phone_likelihoods(phones.log_probs, phones.log_prior)
+        of_frames = likelihoods.reshape(-1, phones.frames, likelihoods.shape[1]).sum(axis=1)  # (T, P)
+        return self.search(self.phone_weight * of_frames, width).words
 
     def text(self, found: list[FoundWord]) -> str:
         return " ".join(self.lexicon.words[one.word] for one in found)
 
     def words_with_scores(
-        self, head: PhoneHead, memory: Tensor, beam: int, letters: list[str]
+        self, phones: PhonePosteriors, beam: int, letters: list[str]
     ) -> tuple[list[HeardWord], np.ndarray]:
         """N words and their scores (N, len(PHONE_SCORES)). letters: what CTC's best path writes in each of T frames."""
-        posteriors = _posteriors(head, memory)
-        found = self._find(head, posteriors, beam)
-        likelihoods = phone_likelihoods(posteriors, head.log_prior.cpu())  # (T * frames, P)
+        found = self.find(phones, beam)
+        likelihoods = phone_likelihoods(phones.log_probs, phones.log_prior)  # (T * frames, P)
         labels, words, spelt = [], [], []
         for word, first, last in found:
-            begin, end = first * head.frames, (last + 1) * head.frames
+            begin, end = first * phones.frames, (last + 1) * phones.frames
             graph = pronunciation_graph([self.lexicon.pronunciations(self.lexicon.words[word])])
-            phones = align_phones(likelihoods[begin:end].numpy(), graph)
-            labels.append((begin, np.zeros(end - begin, np.int64) if phones is None else phones))
+            aligned = align_phones(likelihoods[begin:end], graph)
+            labels.append((begin, np.zeros(end - begin, np.int64) if aligned is None else aligned))
             words.append(HeardWord(self.lexicon.words[word], first, last))
             spelt.append("".join(letters[first : last + 1]).strip())
         texts = [word.text for word in words]
-        return words, phone_scores(posteriors, labels, texts, self._language(found), spelt)
+        return words, phone_scores(phones.log_probs, labels, texts, self._language(found), spelt)
 
     def _language(self, found: list[FoundWord]) -> list[float]:
         """What the language model says of each word after those before it, nats."""
@@ -99,13 +99,8 @@ class LexiconReader:
         return gains
 
 
-def _posteriors(head: PhoneHead, memory: Tensor) -> Tensor:
-    """memory (T, E) -> log probabilities (T * frames, P) of the phone of every 20 ms."""
-    return head(memory[None])[0].float().log_softmax(dim=-1).cpu()
-
-
-def letters_of(ctc_logits: Tensor, pieces: list[str]) -> list[str]:
+def letters_of(ctc_logits: np.ndarray, pieces: list[str]) -> list[str]:
     """What CTC's best path writes in each frame: logits (T, V), the text of each token -> T texts, most of them ""."""
-    best = ctc_logits.argmax(dim=-1).tolist()
+    best = ctc_logits.argmax(axis=-1).tolist()
     starts = [(token, len(list(group))) for token, group in groupby(best)]
     return [part for token, count in starts for part in (pieces[token], *[""] * (count - 1))]

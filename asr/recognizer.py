@@ -18,7 +18,7 @@ from asr.language_model import FILE as LANGUAGE_MODEL
 from asr.language_model import LanguageModel, load_language_model, save_language_model
 from asr.lexicon import FILE as LEXICON
 from asr.lexicon import Lexicon
-from asr.lexicon_words import PHONE_WEIGHT, HeardWord, LexiconReader, letters_of
+from asr.lexicon_words import PHONE_WEIGHT, HeardWord, LexiconReader, PhonePosteriors, letters_of
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed
 from asr.recognizers.registry import BEAM
@@ -247,8 +247,15 @@ class Recognizer:
         if beam and (reader := self.reader):
             counts = (~is_pad).sum(dim=1).tolist()
             clips = [row[:count] for row, count in zip(memory, counts, strict=True)]
-            return [reader.text(reader.find(self.model.to_phones, clip, beam)) for clip in clips]
+            return [reader.text(reader.find(self._phones(clip), beam)) for clip in clips]
         return [self.tokenizer.decode(tokens) for tokens in self._search(memory, ctc_logits, is_pad, beam)]
+
+    def _phones(self, memory: Tensor) -> PhonePosteriors:
+        """memory (T, E) of one clip"""
+        head = self.model.to_phones
+        assert head is not None
+        log_probs = head(memory[None])[0].float().log_softmax(dim=-1)
+        return PhonePosteriors(log_probs.cpu().numpy(), head.log_prior.cpu().numpy(), head.frames)
 
     def _search(self, memory: Tensor, ctc_logits: Tensor, is_pad: Tensor, beam: int) -> list[list[int]]:
         if beam <= 0:
@@ -296,8 +303,8 @@ class Recognizer:
         sound, offset = self._framed(samples)
         memory, ctc_logits, is_pad = self._encode([sound])
         if beam and (reader := self.reader):
-            letters = letters_of(ctc_logits[0], self.tokenizer.pieces)
-            heard, scores = reader.words_with_scores(self.model.to_phones, memory[0], beam, letters)
+            letters = letters_of(ctc_logits[0].cpu().numpy(), self.tokenizer.pieces)
+            heard, scores = reader.words_with_scores(self._phones(memory[0]), beam, letters)
         else:
             heard, scores = self._spelt_words(memory, ctc_logits, is_pad, beam)
         words = []
@@ -334,7 +341,8 @@ class Recognizer:
                 by_attention = attention[position, token].item()
                 likelihood = self.ctc_weight * likelihood + (1 - self.ctc_weight) * by_attention
             likelihoods.append(likelihood)
-        scores = word_scores(ctc, spans, attention, tokens, spoken, likelihoods)
+        attended = None if attention is None else attention.cpu().numpy()
+        scores = word_scores(ctc.cpu().numpy(), spans, attended, tokens, spoken, likelihoods)
         words = [HeardWord(word.text, spans[word.tokens[0]][0], spans[word.tokens[-1]][1]) for word in spoken]
         return words, scores
 

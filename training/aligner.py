@@ -58,8 +58,8 @@ class Aligner(nn.Module):
 
     def likelihoods(self, logits: Tensor) -> np.ndarray:
         """Logits (..., P) -> how likely the sound is under each phone, nats, up to a constant of the frame."""
-        log_prior = (self.counts / self.counts.sum()).log()
-        return phone_likelihoods(logits.detach().float().log_softmax(dim=-1), log_prior).cpu().numpy()
+        log_prior = (self.counts / self.counts.sum()).log().cpu().numpy()
+        return phone_likelihoods(logits.detach().float().log_softmax(dim=-1).cpu().numpy(), log_prior)
 
 
 class AlignerTraining:
