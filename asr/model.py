@@ -65,8 +65,8 @@ class SpeechModel(nn.Module):
         self.encoder = build_encoder(config)
         self.to_ctc = nn.Linear(config.width, vocabulary)
         self.decoder = Decoder(config, vocabulary) if config.decoder_layers else None
-        if config.phones:
-            self.to_phones = PhoneHead(config.width, PHONE_FRAMES * config.subsampling // 4)
+        frames = PHONE_FRAMES * config.subsampling // 4
+        self.to_phones = PhoneHead(config.width, frames) if config.phones else None
 
     def forward(self, features: Tensor, is_pad: Tensor, tokens: Tensor) -> Outputs:
         """features (B, T, 80), is_pad (B, T), tokens (B, L)."""
@@ -84,7 +84,7 @@ class SpeechModel(nn.Module):
             is_pad,
             logits,
             None if middle is None else self.to_ctc(middle),
-            self.to_phones(memory) if self.config.phones else None,
+            None if self.to_phones is None else self.to_phones(memory),
         )
 
     def count_frames(self, frames: int) -> int:

@@ -46,10 +46,7 @@ train()  {
   OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" "$python" -m torch.distributed.run --standalone \
     --nproc-per-node "${RECIPE_PROCESSES:-2}" train_asr.py "$@"
 }
-read() {
-  train experiment=recognizer_read_speech
-  cp datasets/language_model.safetensors runs/recognizer_read_speech/model/
-}
+read() { train experiment=recognizer_read_speech; }
 confide()  {
   "$python" -m evaluation.calibrate --recognizer runs/recognizer_read_speech/model --split val \
     --speech CommonVoice-v1-dev --speech synthetic_val

@@ -16,6 +16,7 @@ import soundfile
 import torch
 
 from asr.augment import Augmentation
+from asr.language_model import save_language_model
 from asr.losses import LossWeights, joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import LONGEST_PIECE
@@ -27,6 +28,7 @@ from asr.voice_activity import STEP
 from core.errors import UserError
 from core.files import read_json, write_json
 from data.speech import load_speech
+from training import language_model
 from training.asr import RunConfig, SpeechData, TrainAsr, train
 from training.asr_data import SpeechSource, held_out_speech, training_speech, usable_clips, validation_speech
 
@@ -349,15 +351,18 @@ def make_set(root) -> list[str]:
 
 
 def with_phones(folder) -> list[str]:
-    """The overrides for phones beside letters, whose aligner learns in the first two steps."""
+    """The overrides for phones beside letters, whose aligner learns in two steps, and for the words of a lexicon."""
     entries = (
         "a AH/red R EH D/bird B ER D/blue B L UW/wings W IH NG Z/the DH AH/tail T EY L/is IH Z/grey G R EY"
     )
     entries += "/it IH T/has HH AE Z/bill B IH L/white W AY T/black B L AE K/head HH EH D"
     (folder / "lexicon.txt").write_text("".join(f"{entry}\n" for entry in entries.split("/")))
+    model = language_model.train({"birds": ["a red bird", "it has a blue head"] * 2}, order=2, prune=0.0)
+    save_language_model(model, folder / "lm.safetensors")
     return [
         "model.encoder=conformer", "model.decoder_layers=0", "model.phones=true", "loss.phones=1.0",
         f"alignment.lexicon={folder / 'lexicon.txt'}", "alignment.steps=2", "alignment.equal=1",
+        f"search.language_model={folder / 'lm.safetensors'}", "search.phone_weight=0.6",
     ]  # fmt: skip
 
 
@@ -414,7 +419,12 @@ def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch, phones):
     model = runs / "whole" / "model"
     assert "WER" in (model / "README.md").read_text()
     assert read_json(model / "config.json")["training"]["clips"] == 8
-    assert isinstance(Recognizer.load(model).transcribe(melody(0, 0.5)).text, str)
+    loaded = Recognizer.load(model)
+    assert isinstance(loaded.transcribe(melody(0, 0.5)).text, str)
+    assert (
+        ("finds words in `lexicon.txt`" in (model / "README.md").read_text()) == phones == bool(loaded.reader)
+    )
+    assert not phones or loaded.reader.phone_weight == 0.6
     train_asr.main()  # complete: nothing to do
 
 

@@ -1,4 +1,4 @@
-"""Train the recogniser (Transformer encoder-decoder, joint CTC and attention) on transcribed speech."""
+"""Train the speech recogniser on transcribed speech."""
 
 import sys
 from collections.abc import Sequence
@@ -13,9 +13,10 @@ from torch import Tensor
 from asr.augment import Augmentation, mask_features
 from asr.batches import BatchPlan
 from asr.features import N_MELS, LogMel
+from asr.language_model import load_language_model
 from asr.losses import JointLoss, LossWeights, joint_loss
-from asr.model import ModelConfig, SpeechModel, count_parameters
-from asr.recognizer import BEAM, Recognizer
+from asr.model import ModelConfig, PhoneHead, SpeechModel, count_parameters
+from asr.recognizer import BEAM, LANGUAGE_MODEL_WEIGHT, PHONE_WEIGHT, WORD_BONUS, Recognizer
 from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.fields import bounded, check
@@ -47,12 +48,25 @@ from training.schedule import set_rate, warmup_cosine
 
 
 @dataclass
+class Search:
+    """Of the trained recogniser. `python -m benchmarks.decoding` measures weights on clips kept from the training."""
+
+    language_model: str = (
+        ""  # a file that python -m training.language_model makes, put into the model's folder
+    )
+    language_model_weight: float = bounded(LANGUAGE_MODEL_WEIGHT, 0.0, 10.0)
+    word_bonus: float = bounded(WORD_BONUS, 0.0, 10.0)  # nats a word
+    phone_weight: float = bounded(PHONE_WEIGHT, 0.0, 10.0)  # of the phones in the search of a lexicon
+
+
+@dataclass
 class TrainAsr:
     data: SpeechData = field(default_factory=SpeechData)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: Augmentation = field(default_factory=Augmentation)
     loss: LossWeights = field(default_factory=LossWeights)
     alignment: Alignment = field(default_factory=Alignment)  # of model.phones
+    search: Search = field(default_factory=Search)
     run: RunConfig = field(default_factory=RunConfig)
     init: str = ""  # a recogniser to start from: its weights, and its tokens
     # the tokens: 0 for characters, else at most so many characters and pieces of words, learned from the transcripts
@@ -81,6 +95,9 @@ def train(config: TrainAsr) -> None:
     state = run.restore()
     if run.is_complete(state):
         return
+    language_model = (
+        load_language_model(config.search.language_model) if config.search.language_model else None
+    )
     with main_process_first():  # which packs what is not yet packed
         train_set = training_speech(config.data)
         validation_set = validation_speech(config.data)
@@ -155,6 +172,9 @@ def train(config: TrainAsr) -> None:
                 )
 
     if is_first():
+        recognizer.language_model = language_model
+        recognizer.language_model_weight = config.search.language_model_weight
+        recognizer.word_bonus, recognizer.phone_weight = config.search.word_bonus, config.search.phone_weight
         finish(config, run, recognizer, len(usable))
 
 
@@ -191,13 +211,13 @@ def training_loss(
     if not len(batch.items):  # the others have this batch's clips
         return _of_nothing(model, step, frame_labels)
     features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
-    labels = None
-    if frame_labels:
+    labels, head = None, model.to_phones
+    if frame_labels and head:
         counts = batch.token_lengths.tolist()
         spoken = [
             texts[item] if count else "" for item, count in zip(batch.items.tolist(), counts, strict=True)
         ]
-        frames = model.count_frames(features.shape[1]) * model.to_phones.frames
+        frames = model.count_frames(features.shape[1]) * head.frames
         labels = frame_labels(features, is_pad, spoken, step, frames)
         labels = labels if labels is None else labels.repeat(views, 1)
     features, is_pad = features.repeat(views, 1, 1), is_pad.repeat(views, 1)
@@ -210,7 +230,7 @@ def training_loss(
     features = mask_features(features, is_pad, rngs, config.augment)
     with autocast(features.device, config.run.precision):
         outputs = model(features, is_pad, tokens)
-    counted = count_labels(model, labels) if frame_labels else None
+    counted = count_labels(head, labels) if frame_labels and head else None
     return joint_loss(outputs, tokens, lengths, config.loss, ends, labels, counted)
 
 
@@ -220,18 +240,18 @@ def _of_nothing(model: SpeechModel, step: int, frame_labels: FrameLabels | None)
     early = frame_labels is not None and not frame_labels.has_labels(step)
     used = [p for name, p in model.named_parameters() if not (early and name.startswith("to_phones."))]
     nothing = torch.stack([parameter.sum() for parameter in used]).sum() * 0.0
-    if frame_labels:
+    if frame_labels and model.to_phones:
         frame_labels(nothing.new_zeros(0, 0, N_MELS), nothing.new_zeros(0, 0, dtype=torch.bool), [], step, 0)
-        count_labels(model, None)
+        count_labels(model.to_phones, None)
     return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))
 
 
-def count_labels(model: SpeechModel, labels: Tensor | None) -> Tensor:
-    """Let the model's prior follow the labels of all processes; how many there are."""
+def count_labels(head: PhoneHead, labels: Tensor | None) -> Tensor:
+    """Let the prior of the phones follow the labels of all processes; how many there are."""
     counts = total(label_counts(labels))
     if counts.sum():
-        model.to_phones.count(counts.to(model.to_phones.log_prior))
-    return counts.sum().to(model.to_phones.log_prior.device)
+        head.count(counts.to(head.log_prior))
+    return counts.sum().to(head.log_prior.device)
 
 
 def finish(config: TrainAsr, run: Run, recognizer: Recognizer, clips: int) -> None:
@@ -268,21 +288,31 @@ def evaluate(recognizer: Recognizer, speech: SpeechMix, beam: int, limit: int) -
 
 
 def card(training: dict[str, Any], recognizer: Recognizer) -> str:
-    encoder, millions = recognizer.model.config.encoder, count_parameters(recognizer.model) / 1e6
+    config, millions = recognizer.model.config, count_parameters(recognizer.model) / 1e6
+    heads = " and ".join(
+        [
+            "a CTC head",
+            *["an attention decoder"] * bool(config.decoder_layers),
+            *["phones of frames"] * config.phones,
+        ]
+    )
+    search = f"the search with a beam of {training['beam']}"
+    if recognizer.reader:
+        words = len(recognizer.reader.lexicon)
+        search += f", which finds words in `lexicon.txt` ({words} words) with `language_model.safetensors`"
+    elif recognizer.language_model:
+        search += " and `language_model.safetensors`"
     rows = []
     for split, score in training["scores"].items():
         wer, low, high, cer = (f"{100 * score[key]:.1f} %" for key in ("wer", "wer_low", "wer_high", "cer"))
         rows.append(f"| {split} | {score['clips']} | {wer} | {low} to {high} | {cer} |")
     table = "\n".join(["| split | clips | WER | 95 % interval | CER |", "|---|---|---|---|---|", *rows])
-    measured = (
-        f"Measured on the sets' own splits, joint CTC and attention search with a beam of {training['beam']}, as\n"
-        f"`evaluate.py` measures it ({NORMALISATION}):\n\n{table}"
-    )
+    measured = f"Measured on the sets' own splits, {search}, as `evaluate.py` measures it ({NORMALISATION}):\n\n{table}"
     if not rows:
         measured = "Not measured: the training named no test split."
     return f"""# Recogniser trained on {training["data"]}
 
-English speech to lower-case text. Log-mel frames, an encoder ({encoder}), a CTC head and an attention decoder over
+English speech to lower-case text. Log-mel frames, an encoder ({config.encoder}), {heads};
 {len(recognizer.tokenizer)} tokens, {millions:.1f} M parameters; the averaged (EMA) weights of
 {training["steps"]} steps on {training["clips"]} clips ({training["minutes"]} minutes), seed {training["seed"]}.
 
