@@ -35,6 +35,10 @@ NOISE = "noise.bin"  # of the first seeds, float32, so that what is painted is t
 SENTENCE = "a red bird with black wings"  # of the check
 MOST_DIFFERENCE = 1e-3  # of images in [-1, 1] and of probabilities
 
+WORDS = ("lexicon.txt", "language_model.safetensors")  # of a recogniser that finds words in a lexicon
+# a worker may not load scripts from a folder, so that it is one text
+WORKER = ("language_model.js", "lexicon_search.js", "hearing.js", "worker.js")
+
 PACKAGE = "onnxruntime-web@1.30.0"
 RUNTIME = {  # of its folder dist: the file and its checksum
     "runtime.mjs": (
@@ -130,8 +134,13 @@ def differs_hearing(recognizer: Any, path: Path, facts: dict[str, Any]) -> float
     with torch.inference_mode():
         features, is_pad = recognizer.front_end(samples, torch.tensor([samples.shape[1]]))
         memory, _ = recognizer.model.encoder(features, is_pad)
-        expected = recognizer.model.to_ctc(memory).softmax(dim=2).numpy()
-    return None if found is None else float(np.abs(np.exp(found[0]) - expected).max())
+        heads = [head for head in (recognizer.model.to_ctc, recognizer.model.to_phones) if head is not None]
+        expected = [head(memory).softmax(dim=2).numpy() for head in heads]
+    if found is None:
+        return None
+    return max(
+        float(np.abs(np.exp(ours) - theirs).max()) for ours, theirs in zip(found, expected, strict=True)
+    )
 
 
 def differs_painting(painter: Any, path: Path, facts: dict[str, Any]) -> float | None:
@@ -191,14 +200,13 @@ def write_page(out: Path, models: dict[str, dict[str, Any]], runtime: dict[str, 
     data = make_folder(out / "data")
     for name in ("index.html", "style.css", "page.js"):
         write_text(out / name, (PAGE / name).read_text(encoding="utf-8"))
+    worker = b"".join((PAGE / name).read_bytes() for name in WORKER)
+    heard = ("recognizer.onnx", *(WORDS if "search" in models["recognizer"] else ()))
     scripts = {
-        "runtime": (
-            {"runtime.mjs": runtime["runtime.mjs"], "worker.js": (PAGE / "worker.js").read_bytes()},
-            {},
-        ),
+        "runtime": ({"runtime.mjs": runtime["runtime.mjs"], "worker.js": worker}, {}),
         "runtime_wasm": ({"runtime.wasm": runtime["runtime.wasm"]}, {}),
         "recognizer": (
-            {"recognizer.onnx": (out / "recognizer.onnx").read_bytes()},
+            {name: (out / name).read_bytes() for name in heard},
             {"recognizer": models["recognizer"]},
         ),
         "painter": (

@@ -14,6 +14,11 @@ import torch
 
 from app import export
 from asr.encoders.base import ModelConfig
+from asr.language_model import FILE as LANGUAGE_MODEL
+from asr.language_model import load_language_model
+from asr.lexicon import FILE as LEXICON
+from asr.lexicon import Lexicon
+from asr.lexicon_words import LexiconReader, PhonePosteriors
 from asr.model import SpeechModel
 from asr.recognizer import Recognizer
 from asr.tokenizer import Tokenizer
@@ -22,6 +27,7 @@ from t2i.encoders.damsm import Damsm, DamsmConfig
 from t2i.families.attngan import AttnGanConfig, Generator
 from t2i.painter import Painter
 from t2i.vocabulary import Vocabulary
+from training import language_model
 
 ROOT = Path(__file__).resolve().parents[1]
 WHY = 'models are exported by onnx and run by onnxruntime: pip install "saybird[onnx]"'
@@ -49,11 +55,11 @@ def painter() -> Painter:
     return Painter(Generator(config), encoder).eval().requires_grad_(False)
 
 
-def recognizer(encoder: str) -> Recognizer:
+def recognizer(encoder: str, **sizes: Any) -> Recognizer:
     torch.manual_seed(0)
     tokenizer = Tokenizer()
     config = ModelConfig(
-        encoder=encoder, width=16, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=16
+        encoder=encoder, width=16, heads=2, encoder_layers=2, decoder_layers=1, feed_forward=16, **sizes
     )
     return Recognizer(SpeechModel(config, len(tokenizer)), tokenizer)
 
@@ -97,6 +103,36 @@ def test_a_recogniser_hears_the_same_in_clips_of_any_length(encoder, tmp_path):
             memory, _ = ours.model.encoder(features, is_pad)
             expected = ours.model.to_ctc(memory).log_softmax(2)
         np.testing.assert_allclose(found, expected.numpy(), atol=1e-3)
+
+
+def test_phones_are_exported_with_what_finds_words_in_them(tmp_path):
+    runtime = packages()
+    from asr.onnx import export_recognizer
+
+    ours = recognizer("conformer", phones=True)
+    facts = export_recognizer(ours, tmp_path / "recognizer.onnx")
+    assert "search" not in facts and list(tmp_path.glob("*.txt")) == []  # no lexicon: it spells its words
+    ours.lexicon = Lexicon.parse(["a AH", "bird B ER D"], "here")
+    ours.language_model = language_model.train({"birds": ["a bird", "bird"] * 3}, order=2, prune=0.0)
+    ours.phone_weight = 0.5
+    facts = json.loads(json.dumps(export_recognizer(ours, tmp_path / "recognizer.onnx")))
+    samples = torch.randn(1, 30_000, generator=torch.Generator().manual_seed(0)) / 10
+    session = runtime.InferenceSession(str(tmp_path / "recognizer.onnx"))
+    letters, found = session.run(None, {"samples": samples.numpy()})
+    with torch.inference_mode():
+        memory, _ = ours.model.encoder(*ours.front_end(samples, torch.tensor([samples.shape[1]])))
+        expected = ours.model.to_phones(memory).log_softmax(2)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-3)
+    assert found.shape[1] == facts["phones"]["frames"] * letters.shape[1]
+    # the words from the files alone are those of the recogniser
+    lexicon, model = Lexicon.load(tmp_path / LEXICON), load_language_model(tmp_path / LANGUAGE_MODEL)
+    phones = PhonePosteriors(
+        found[0], np.array(facts["phones"]["log_prior"], np.float32), facts["phones"]["frames"]
+    )
+    reader = LexiconReader(lexicon, model, **facts["search"])
+    assert reader.phone_weight == 0.5
+    with torch.no_grad():
+        assert reader.find(phones, 8) == ours.reader.find(ours._phones(memory[0]), 8)
 
 
 def test_weights_that_float16_holds_are_kept_in_it():

@@ -5,7 +5,7 @@
 const $ = id => document.getElementById(id);
 const BIRDS = 4;
 const RATE = 16000;
-const DOUBTFUL = 0.6;  // mean probability of a word's letters
+const DOUBTFUL = 0.6;  // probability of a word
 const LONGEST = 60;  // seconds
 
 // ---- files ----
@@ -36,33 +36,13 @@ const start = async () => {
   await ask("load", {
     runtime: await text("runtime.mjs"), wasm: await bytes("runtime.wasm"),
     models: {recognizer: await bytes("recognizer.onnx"), painter: await bytes("painter.onnx")},
+    facts: saybird.recognizer,
+    words: saybird.files["lexicon.txt"] &&
+      {lexicon: await bytes("lexicon.txt"), language_model: await bytes("language_model.safetensors")},
   });
 };
 
 // ---- hearing ----
-
-// The best token of each frame, repetitions once, blanks left out; a word's probability is the mean of its letters'.
-const greedy = (values, [, frames, size], tokens) => {
-  let last = 0, letters = [];
-  for (let t = 0; t < frames; t++) {
-    let best = 0;
-    for (let v = 1; v < size; v++) if (values[t * size + v] > values[t * size + best]) best = v;
-    if (best && best !== last) letters.push({text: tokens[best], probability: Math.exp(values[t * size + best])});
-    last = best;
-  }
-  const words = [];
-  let open = false;
-  for (const letter of letters) {
-    if (letter.text.startsWith(" ")) open = false;
-    if (!letter.text.trim()) continue;
-    if (!open) words.push({text: "", probabilities: []});
-    open = true;
-    words.at(-1).text += letter.text.trim();
-    words.at(-1).probabilities.push(letter.probability);
-  }
-  return words.map(({text, probabilities}) =>
-    ({text, probability: probabilities.reduce((sum, p) => sum + p, 0) / probabilities.length}));
-};
 
 const resampled = async (samples, rate) => {
   if (rate === RATE) return samples;
@@ -88,7 +68,7 @@ const hear = async (samples, rate) => {
   const framed = new Float32Array(sound.length + 2 * edge);
   framed.set(sound, edge);
   note("…");
-  const words = greedy(...await ask("hear", {samples: framed}), saybird.recognizer.tokens);
+  const words = await ask("hear", {samples: framed});
   if (!words.length) return note("No speech was heard.");
   $("heard").className = "";
   $("heard").replaceChildren(...words.flatMap(word => {
