@@ -80,7 +80,7 @@ class TrainAsr:
     clip: float = bounded(5.0, 0.0, 1e9, above=True)  # norm of the gradient
     ema: float = bounded(0.998, 0.0, 1.0)  # decay of the averaged weights, which are those released
     validation_clips: int = bounded(200, 0, 10**9)  # 0 for all
-    beam: int = bounded(BEAM, 0, 100)  # of the last evaluation; while training CTC's best path is enough
+    beam: int = bounded(BEAM, 0, 100)  # of the last evaluation; while training less is enough
 
 
 def main() -> None:
@@ -140,6 +140,9 @@ def train(config: TrainAsr) -> None:
     assert isinstance(average.module, SpeechModel)
     recognizer = Recognizer(average.module, tokenizer, config.loss.ctc)
     recognizer.lexicon = frame_labels.lexicon if frame_labels else None
+    recognizer.language_model = language_model
+    recognizer.language_model_weight = config.search.language_model_weight
+    recognizer.word_bonus, recognizer.phone_weight = config.search.word_bonus, config.search.phone_weight
     with Prefetcher(batch_at) as batches:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
@@ -158,7 +161,8 @@ def train(config: TrainAsr) -> None:
             run.log(step, **losses, gradient=norm)
             run.rates(step, recognizer=optimizer.param_groups[0]["lr"])
             if run.due(step, config.run.sample_every) and is_first():
-                found = evaluate(recognizer, validation_set, 0, config.validation_clips)
+                # a narrow search where words come from a lexicon, else CTC's best path
+                found = evaluate(recognizer, validation_set, recognizer.partial_beam, config.validation_clips)
                 run.record(step, validation_wer=found["wer"], validation_cer=found["cer"])
                 show_clips(run, step, recognizer, validation_set)
             if run.save_due(step):
@@ -172,9 +176,6 @@ def train(config: TrainAsr) -> None:
                 )
 
     if is_first():
-        recognizer.language_model = language_model
-        recognizer.language_model_weight = config.search.language_model_weight
-        recognizer.word_bonus, recognizer.phone_weight = config.search.word_bonus, config.search.phone_weight
         finish(config, run, recognizer, len(usable))
 
 

@@ -23,7 +23,7 @@ def show_clips(run: Run, step: int, recognizer: Recognizer, speech: SpeechMix, c
     chosen = np.unique(np.linspace(0, len(speech) - 1, min(count, len(speech))).astype(int)).tolist()
     clips, references = [speech.samples(i) for i in chosen], [speech.texts[i] for i in chosen]
     recognizer.model.eval()
-    transcripts = recognizer.transcribe_batch(clips, beam=0)
+    transcripts = recognizer.transcribe_batch(clips, recognizer.partial_beam)
     names = [speech.ids[i] for i in chosen]
     run.text(step, "validation/transcripts", transcript_table(names, references, transcripts))
     if step < run.settings.sample_every:
