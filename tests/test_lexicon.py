@@ -25,7 +25,7 @@ from core.errors import UserError
 from tests.test_recognizer import CLIPS, RATE, TEXTS, LoudIsSpeech
 from training import language_model as language_model_command
 from training import lexicon as command
-from training.aligner import AlignerTraining, equal_phones
+from training.aligner import SpokenBatch, equal_phones, tell, train_aligner
 from training.frame_labels import Alignment, FrameLabels, label_counts
 
 READ = ["he was not there", "the red house was old", "was it he", "there it was"] * 2
@@ -189,7 +189,7 @@ def test_phones_share_what_is_loud_of_a_clip_in_equal_parts():
     assert (equal_phones(loudness, []) == SILENCE).all()
 
 
-def test_an_aligner_finds_the_phones_of_drawn_sounds():
+def test_an_aligner_finds_the_phones_of_drawn_sounds(capsys):
     """Each phone is a band of its own; lengths vary, so that equal parts are wrong."""
     words = [numbers(word) for word in ("B ER D", "AH", "R EH D", "D IY R")]
 
@@ -207,19 +207,39 @@ def test_an_aligner_finds_the_phones_of_drawn_sounds():
         near = np.pad(truth, 3, mode="edge")
         return np.mean([label in near[t : t + 7] for t, label in enumerate(labels)])
 
+    def batch(rng: np.random.Generator) -> SpokenBatch:
+        features, _, texts = zip(*(clip(rng) for _ in range(4)), strict=True)
+        padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
+        return SpokenBatch(padded, [len(one) for one in features], texts)
+
     torch.manual_seed(0)
-    training, rng = AlignerTraining(steps=100, equal=20), np.random.default_rng(0)
-    for step in range(100):
-        clips = [clip(rng) for _ in range(4)]
-        features = torch.nn.utils.rnn.pad_sequence([one for one, *_ in clips], batch_first=True)
-        training.learn(features, [len(one) for one, *_ in clips], [text for *_, text in clips], step)
+    rng = np.random.default_rng(0)
+    aligner = train_aligner((batch(rng) for _ in range(150)), steps=150, equal=20)
+    assert "warning" not in capsys.readouterr().out
     aligned, equal = [], []
     for _ in range(5):
         features, truth, text = clip(rng)
-        aligned.append(right(training.label(features[None], [len(features)], [text])[0].numpy(), truth))
+        aligned.append(
+            right(aligner.label(SpokenBatch(features[None], [len(features)], [text]))[0].numpy(), truth)
+        )
         equal.append(right(equal_phones(features.mean(dim=1).numpy(), text), truth))
     assert np.mean(aligned) > 0.95 > 0.9 > np.mean(equal)
-    assert training.label(features[None, :8], [8], [text]).eq(IGNORED).all()  # too short for the text
+    assert (
+        aligner.label(SpokenBatch(features[None, :8], [8], [text])).eq(IGNORED).all()
+    )  # too short for the text
+
+
+def test_an_alignment_that_collapsed_is_told(capsys):
+    texts = torch.ones(len(PHONES))
+    tell(10 * texts, texts, 1.2)
+    assert "1.20 nats a frame, 2 % of the frames silence" in capsys.readouterr().out
+    swallowed = texts.clone()
+    swallowed[PHONES.index("AH")] = 60.0
+    tell(swallowed, texts, 1.2)
+    told = capsys.readouterr().out
+    assert (
+        "of speech AH has 61 %, of the texts 3 %" in told and "warning: 59 % of the labels of speech" in told
+    )
 
 
 # ---- the search ----
@@ -325,13 +345,12 @@ def hearing(tmp_path_factory, model) -> Recognizer:
     features, is_pad = recognizer.front_end(*pad_samples(clips))
     tokens = torch.tensor([tokenizer.encode(text) for text in TEXTS])
     lengths = torch.tensor([tokens.shape[1]] * 2)
+    labels_of.learn([(features, is_pad, TEXTS)] * 60)
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-    for step in range(140):
+    for _ in range(140):
         outputs = network(features, is_pad, tokens)
-        labels = labels_of(features, is_pad, TEXTS, step, outputs.phone_logits.shape[1])
-        assert (labels is None) == (step < 60)
-        if labels is not None:
-            network.to_phones.count(label_counts(labels), decay=0.9)
+        labels = labels_of(features, is_pad, TEXTS, outputs.phone_logits.shape[1])
+        network.to_phones.count(label_counts(labels), decay=0.9)
         loss = joint_loss(outputs, tokens, lengths, LossWeights(ctc=0.5, phones=1.0), labels=labels)
         optimizer.zero_grad()
         loss.total.backward()

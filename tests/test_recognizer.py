@@ -412,9 +412,7 @@ def test_a_killed_training_goes_on_exactly(tmp_path, root, monkeypatch, phones):
     ]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
-    assert [line["phones"] > 0 for line in whole if "phones" in line] == [
-        phones and step >= 2 for step in range(6)
-    ]
+    assert [line["phones"] > 0 for line in whole if "phones" in line] == [phones] * 6
 
     model = runs / "whole" / "model"
     assert "WER" in (model / "README.md").read_text()

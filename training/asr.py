@@ -12,7 +12,7 @@ from torch import Tensor
 
 from asr.augment import Augmentation, mask_features
 from asr.batches import BatchPlan
-from asr.features import N_MELS, LogMel
+from asr.features import LogMel
 from asr.language_model import load_language_model
 from asr.losses import JointLoss, LossWeights, joint_loss
 from asr.model import ModelConfig, PhoneHead, SpeechModel, count_parameters
@@ -115,7 +115,7 @@ def train(config: TrainAsr) -> None:
     )
     frame_labels = None
     if config.model.phones:
-        frame_labels = FrameLabels(config.alignment, train_set.texts, tokenizer, device)
+        frame_labels = FrameLabels(config.alignment, train_set.texts, tokenizer)
     average = averaged(model, config.ema)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
@@ -126,16 +126,24 @@ def train(config: TrainAsr) -> None:
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         if frame_labels:
-            frame_labels.load_state_dict(state["frame_labels"])
+            frame_labels.aligner.to(device).load_state_dict(state["aligner"])
     print(
         f"{len(usable)} clips, {plan.seconds / 3600:.1f} hours an epoch; {len(tokenizer)} tokens; "
         f"{count_parameters(model) / 1e6:.1f} M parameters",
         file=sys.stderr,
     )
 
-    def batch_at(step: int) -> Batch:
-        items = [usable[i] for i in plan.batch(step)]
-        return make_batch(train_set, own_items(items), tokenizer, config.augment, config.run.seed, step)
+    def items_at(step: int) -> list[int]:
+        return [usable[i] for i in plan.batch(step)]
+
+    def batch_of(items: Sequence[int], step: int) -> Batch:
+        return make_batch(train_set, items, tokenizer, config.augment, config.run.seed, step)
+
+    if frame_labels and not state:
+        # every process on whole batches, so that all have the same; Adam's moments are not worth sharing
+        with Prefetcher(lambda step: batch_of(items_at(step), step)) as batches:
+            heard = (batches[step] for step in range(config.alignment.steps))
+            frame_labels.learn((spoken(batch, front_end, train_set.texts, device) for batch in heard), device)
 
     assert isinstance(average.module, SpeechModel)
     recognizer = Recognizer(average.module, tokenizer, config.loss.ctc)
@@ -143,7 +151,7 @@ def train(config: TrainAsr) -> None:
     recognizer.language_model = language_model
     recognizer.language_model_weight = config.search.language_model_weight
     recognizer.word_bonus, recognizer.phone_weight = config.search.word_bonus, config.search.phone_weight
-    with Prefetcher(batch_at) as batches:
+    with Prefetcher(lambda step: batch_of(own_items(items_at(step)), step)) as batches:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
             seed_step(config.run.seed, step)
@@ -172,7 +180,7 @@ def train(config: TrainAsr) -> None:
                     model=model.state_dict(),
                     average=average.state_dict(),
                     optimizer=optimizer.state_dict(),
-                    **({"frame_labels": frame_labels.state_dict()} if frame_labels else {}),
+                    **({"aligner": frame_labels.aligner.state_dict()} if frame_labels else {}),
                 )
 
     if is_first():
@@ -210,17 +218,12 @@ def training_loss(
     views = 2 if config.loss.consistency else 1  # of each clip, whose masks differ
     ends = total(views * (batch.token_lengths + 1).sum())
     if not len(batch.items):  # the others have this batch's clips
-        return _of_nothing(model, step, frame_labels)
+        return _of_nothing(model)
     features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
     labels, head = None, model.to_phones
     if frame_labels and head:
-        counts = batch.token_lengths.tolist()
-        spoken = [
-            texts[item] if count else "" for item, count in zip(batch.items.tolist(), counts, strict=True)
-        ]
         frames = model.count_frames(features.shape[1]) * head.frames
-        labels = frame_labels(features, is_pad, spoken, step, frames)
-        labels = labels if labels is None else labels.repeat(views, 1)
+        labels = frame_labels(features, is_pad, said(batch, texts), frames).repeat(views, 1)
     features, is_pad = features.repeat(views, 1, 1), is_pad.repeat(views, 1)
     tokens, lengths = batch.tokens.repeat(views, 1), batch.token_lengths.repeat(views)
     rngs = [
@@ -235,14 +238,24 @@ def training_loss(
     return joint_loss(outputs, tokens, lengths, config.loss, ends, labels, counted)
 
 
-def _of_nothing(model: SpeechModel, step: int, frame_labels: FrameLabels | None) -> JointLoss:
+def said(batch: Batch, texts: Sequence[str]) -> list[str]:
+    """The text of each clip of a batch, of all `texts`; "" where it was left out, with the speech."""
+    counts = batch.token_lengths.tolist()
+    return [texts[item] if count else "" for item, count in zip(batch.items.tolist(), counts, strict=True)]
+
+
+def spoken(
+    batch: Batch, front_end: LogMel, texts: Sequence[str], device: torch.device
+) -> tuple[Tensor, Tensor, list[str]]:
+    """features (B, T, 80), is_pad (B, T) and texts, as `FrameLabels` takes them."""
+    return *front_end(batch.samples.to(device), batch.lengths.to(device)), said(batch, texts)
+
+
+def _of_nothing(model: SpeechModel) -> JointLoss:
     """The losses of a process that has no clip of a batch: its part in what all do together."""
-    # the same parameters must have a gradient everywhere, and the phones' have none before they have labels
-    early = frame_labels is not None and not frame_labels.has_labels(step)
-    used = [p for name, p in model.named_parameters() if not (early and name.startswith("to_phones."))]
-    nothing = torch.stack([parameter.sum() for parameter in used]).sum() * 0.0
-    if frame_labels and model.to_phones:
-        frame_labels(nothing.new_zeros(0, 0, N_MELS), nothing.new_zeros(0, 0, dtype=torch.bool), [], step, 0)
+    # the same parameters must have a gradient everywhere
+    nothing = torch.stack([parameter.sum() for parameter in model.parameters()]).sum() * 0.0
+    if model.to_phones:
         count_labels(model.to_phones, None)
     return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))
 

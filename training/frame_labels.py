@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from asr.losses import IGNORED
 from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.fields import bounded
-from training.aligner import AlignerTraining, Words
+from training.aligner import Aligner, SpokenBatch, Words, train_aligner
 
 
 @dataclass
@@ -21,20 +20,14 @@ class Alignment:
     """Where the labels of frames come from."""
 
     lexicon: str = ""  # a file of pronunciations; python -m training.lexicon makes one
-    steps: int = bounded(1200, 1, 10**9)  # in which the aligner learns, and the recogniser letters alone
+    steps: int = bounded(1200, 1, 10**9)  # of the aligner's training, before the recogniser's
     equal: int = bounded(60, 0, 10**9)  # of these, in which the phones of a text have equal lengths
 
 
 class FrameLabels:
     """Labels of the frames of a training's batches."""
 
-    def __init__(
-        self,
-        config: Alignment,
-        texts: Iterable[str],
-        tokenizer: Tokenizer,
-        device: torch.device | str = "cpu",
-    ):
+    def __init__(self, config: Alignment, texts: Iterable[str], tokenizer: Tokenizer):
         """texts: all that will be labelled. Raises UserError where the lexicon is missing or lacks a word of theirs."""
         if not config.lexicon:
             raise UserError(
@@ -43,7 +36,7 @@ class FrameLabels:
             )
         self.config, self.tokenizer = config, tokenizer
         self.lexicon = Lexicon.load(config.lexicon)
-        self.training = AlignerTraining(config.steps, config.equal, device)
+        self.aligner = Aligner().eval()
         words = {word for text in texts for word in tokenizer.normalise(text).split()}
         if missing := sorted(words.difference(self.lexicon.words)):
             raise UserError(
@@ -51,32 +44,26 @@ class FrameLabels:
                 "anew with python -m training.lexicon and the same sets"
             )
 
-    def state_dict(self) -> dict[str, Any]:
-        return self.training.state_dict()
+    def learn(
+        self, batches: Iterable[tuple[Tensor, Tensor, Sequence[str]]], device: torch.device | str = "cpu"
+    ) -> None:
+        """Train the aligner; batches: features, is_pad and texts as they are labelled, one for each of its steps."""
+        spoken = (self._spoken(*batch) for batch in batches)
+        self.aligner = train_aligner(spoken, self.config.steps, self.config.equal, device)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.training.load_state_dict(state)
+    def __call__(self, features: Tensor, is_pad: Tensor, texts: Sequence[str], frames: int) -> Tensor:
+        """Labels (B, frames) of every 20 ms, IGNORED for padding.
 
-    def has_labels(self, step: int) -> bool:
-        """Whether the aligner has learned."""
-        return step >= self.config.steps
-
-    def __call__(
-        self, features: Tensor, is_pad: Tensor, texts: Sequence[str], step: int, frames: int
-    ) -> Tensor | None:
-        """Labels (B, frames) of every 20 ms, IGNORED for padding; as long as the aligner learns, let it, and None.
-
-        features (B, T, 80), without masks; is_pad (B, T); texts: of the clips, "" of one in which nobody speaks. All
-        processes call this together, also one whose part of the batch is empty.
+        features (B, T, 80), without masks; is_pad (B, T); texts: of the clips, "" of one in which nobody speaks.
         """
-        counts = (~is_pad).sum(dim=1).tolist()
-        words = [self._words(text) for text in texts]
-        features = features.masked_fill(is_pad[..., None], 0.0)
-        if not self.has_labels(step):
-            self.training.learn(features, counts, words, step)
-            return None
-        labels = self.training.label(features, counts, words)[:, :frames]
+        labels = self.aligner.label(self._spoken(features, is_pad, texts))[:, :frames]
         return F.pad(labels, (0, frames - labels.shape[1]), value=IGNORED)
+
+    def _spoken(self, features: Tensor, is_pad: Tensor, texts: Sequence[str]) -> SpokenBatch:
+        counts = (~is_pad).sum(dim=1).tolist()
+        return SpokenBatch(
+            features.masked_fill(is_pad[..., None], 0.0), counts, [self._words(text) for text in texts]
+        )
 
     def _words(self, text: str) -> Words:
         return [self.lexicon.pronunciations(word) for word in self.tokenizer.normalise(text).split()]
