@@ -23,7 +23,7 @@ stages=(
   "voices   1200  speak captions and books with espeak, flite and Festival"
   "language  120  get texts, and make the language model of the search"
   "lexicon   200  and the pronunciations of its words"
-  "read    13500  train on people and these voices"
+  "read    11500  train on people and these voices"
   "confide   600  fit the words' confidence on validation clips"
   "release     1  copy the model to weights/"
   "measure   600  measure it on the test sets"
