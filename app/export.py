@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 
 from app.console import say
+from asr.language_model import FILE as LANGUAGE_MODEL
+from asr.lexicon import FILE as LEXICON
 from core.errors import Parser, UserError
 from core.files import make_folder, sha256, write_json, write_text
 from core.model_registry import PAINTER, RECOGNIZER, find_folder
@@ -35,7 +37,7 @@ NOISE = "noise.bin"  # of the first seeds, float32, so that what is painted is t
 SENTENCE = "a red bird with black wings"  # of the check
 MOST_DIFFERENCE = 1e-3  # of images in [-1, 1] and of probabilities
 
-WORDS = ("lexicon.txt", "language_model.safetensors")  # of a recogniser that finds words in a lexicon
+WORDS = (LEXICON, LANGUAGE_MODEL)  # of a recogniser that finds words in a lexicon
 # a worker may not load scripts from a folder, so that it is one text
 WORKER = ("language_model.js", "lexicon_search.js", "hearing.js", "worker.js")
 
@@ -134,8 +136,7 @@ def differs_hearing(recognizer: Any, path: Path, facts: dict[str, Any]) -> float
     with torch.inference_mode():
         features, is_pad = recognizer.front_end(samples, torch.tensor([samples.shape[1]]))
         memory, _ = recognizer.model.encoder(features, is_pad)
-        heads = [head for head in (recognizer.model.to_ctc, recognizer.model.to_phones) if head is not None]
-        expected = [head(memory).softmax(dim=2).numpy() for head in heads]
+        expected = [head(memory).softmax(dim=2).numpy() for head in recognizer.model.frame_heads]
     if found is None:
         return None
     return max(

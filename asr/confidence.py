@@ -113,8 +113,8 @@ def phone_scores(
     its frames; language: log probability of each after those before it; spelt: what CTC's best path writes during it.
     likelihood and worst are the mean over the word's frames and the least of its phones' means; certainty the logarithm
     of the mean `certainty` of its frames; spelling how alike the word and CTC's are, from 0 to 1 (the longest letters
-    in order that both have); length the
-    logarithm of the frames a phone has; letters that of the number of letters; piece the mean likelihood of all words.
+    in order that both have); length the logarithm of the frames a phone has; letters that of the number of letters;
+    piece the mean likelihood of all words.
     """
     sure = certainty(posteriors)
     found = []

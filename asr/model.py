@@ -87,6 +87,11 @@ class SpeechModel(nn.Module):
             None if self.to_phones is None else self.to_phones(memory),
         )
 
+    @property
+    def frame_heads(self) -> list[nn.Module]:
+        """What each tell something of the frames' memory (B, T', E): tokens by CTC, then phones, where it has them."""
+        return [self.to_ctc] if self.to_phones is None else [self.to_ctc, self.to_phones]
+
     def count_frames(self, frames: int) -> int:
         """Encoder frames T' of T feature frames."""
         return -(-frames // self.encoder.subsampling)

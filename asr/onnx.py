@@ -36,8 +36,7 @@ class RecognizerGraph(nn.Module):
                 "its features are normalised frame by frame, which a graph cannot hold; recognisers with "
                 "model.normalisation=clip are exported"
             )
-        self.encoder, self.to_ctc = recognizer.model.encoder, recognizer.model.to_ctc
-        self.to_phones = recognizer.model.to_phones
+        self.encoder, self.heads = recognizer.model.encoder, nn.ModuleList(recognizer.model.frame_heads)
         angles = torch.arange(WINDOW)[:, None] * torch.arange(WINDOW // 2 + 1) * (2 * math.pi / WINDOW)
         window = front_end.window.cpu().double()[:, None]
         self.register_buffer("sines", torch.cat([window * angles.cos(), window * angles.sin()], 1).float())
@@ -53,8 +52,7 @@ class RecognizerGraph(nn.Module):
         )  # (1, T, 80)
         is_pad = torch.zeros_like(log[..., 0], dtype=torch.bool)
         memory, _ = self.encoder(clip_normalised(log, is_pad), is_pad)
-        heads = [head for head in (self.to_ctc, self.to_phones) if head is not None]
-        return tuple(head(memory).log_softmax(dim=2) for head in heads)
+        return tuple(head(memory).log_softmax(dim=2) for head in self.heads)
 
 
 def export_recognizer(recognizer: Recognizer, path: Path) -> dict[str, Any]:
@@ -62,7 +60,7 @@ def export_recognizer(recognizer: Recognizer, path: Path) -> dict[str, Any]:
     it must know. Raises UserError as `RecognizerGraph` and `write_onnx` do."""
     graph = RecognizerGraph(recognizer)
     dynamic = {"samples": {1: torch.export.Dim("samples", min=SAMPLE_RATE // 10, max=LONGEST * SAMPLE_RATE)}}
-    outputs = ["log_probabilities", *(["phone_log_probabilities"] if graph.to_phones is not None else [])]
+    outputs = ["log_probabilities", "phone_log_probabilities"][: len(graph.heads)]
     write_onnx(graph, {"samples": torch.randn(1, 2 * SAMPLE_RATE + 123) / 10}, outputs, dynamic, path)
     return {
         "kind": "recognizer",

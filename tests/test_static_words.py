@@ -46,10 +46,10 @@ CALIBRATION = Calibration(np.array([0.5, 0.2, 0.3, 0.1, 1.5, -0.4, 0.2, 0.6]), 1
 READ_STDIN = """
 const {letters, phones, facts, lexicon, language_model} = JSON.parse(require("fs").readFileSync(0));
 const model = readLanguageModel(new Uint8Array(require("fs").readFileSync(language_model)));
-const words = readLexicon(lexicon, facts.phones.names, model, facts.search);
+const words = lexicon && readLexicon(lexicon, facts.phones.names, model, facts.search);
 const rows = clips => clips.map(clip => clip.map(row => Float32Array.from(row)));
-console.log(JSON.stringify(letters === null ? [] : rows(letters).map((clip, i) => facts.search.phone_weight === null
-  ? greedyWords(clip, facts.tokens) : lexiconWords(clip, rows(phones)[i], facts, words))));
+console.log(JSON.stringify(rows(letters).map((clip, i) =>
+  words ? lexiconWords(clip, rows(phones)[i], facts, words) : greedyWords(clip, facts.tokens))));
 """
 
 
@@ -147,8 +147,7 @@ def test_a_browser_hears_nothing_in_silence_and_spells_without_a_lexicon(model, 
     assert in_node(given) == [[]]
     tokens = [0, *tokenizer.encode("a bird"), 0]
     spelling = log_softmax(6.0 * np.eye(len(tokenizer))[tokens])
-    facts["search"] = SEARCH | {"phone_weight": None}
-    given |= {"letters": [spelling.tolist()], "facts": facts}
+    given |= {"letters": [spelling.tolist()], "lexicon": None}
     (found,) = in_node(given)
     assert [word["text"] for word in found] == ["a", "bird"]
     expected = float(np.exp(spelling[1, tokens[1]]))

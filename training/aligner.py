@@ -67,8 +67,6 @@ class Aligner(nn.Module):
         self.register_buffer("counts", torch.ones(len(PHONES)))
 
     def forward(self, features: Tensor) -> Tensor:
-        if not len(features):  # which convolutions refuse
-            return features.new_zeros(0, 0, len(PHONES))
         x = features.transpose(1, 2)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = norm(F.relu(convolution(x)))

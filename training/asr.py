@@ -146,11 +146,12 @@ def train(config: TrainAsr) -> None:
             frame_labels.learn((spoken(batch, front_end, train_set.texts, device) for batch in heard), device)
 
     assert isinstance(average.module, SpeechModel)
-    recognizer = Recognizer(average.module, tokenizer, config.loss.ctc)
-    recognizer.lexicon = frame_labels.lexicon if frame_labels else None
-    recognizer.language_model = language_model
-    recognizer.language_model_weight = config.search.language_model_weight
-    recognizer.word_bonus, recognizer.phone_weight = config.search.word_bonus, config.search.phone_weight
+    recognizer = Recognizer(
+        average.module, tokenizer, config.loss.ctc,
+        language_model=language_model, language_model_weight=config.search.language_model_weight,
+        word_bonus=config.search.word_bonus,
+        lexicon=frame_labels.lexicon if frame_labels else None, phone_weight=config.search.phone_weight,
+    )  # fmt: skip
     with Prefetcher(lambda step: batch_of(own_items(items_at(step)), step)) as batches:
         for step in run.steps(state):
             batch = Batch(*(part.to(device) for part in batches[step]))
@@ -303,13 +304,9 @@ def evaluate(recognizer: Recognizer, speech: SpeechMix, beam: int, limit: int) -
 
 def card(training: dict[str, Any], recognizer: Recognizer) -> str:
     config, millions = recognizer.model.config, count_parameters(recognizer.model) / 1e6
-    heads = " and ".join(
-        [
-            "a CTC head",
-            *["an attention decoder"] * bool(config.decoder_layers),
-            *["phones of frames"] * config.phones,
-        ]
-    )
+    heads = "a CTC head"
+    heads += " and an attention decoder" if config.decoder_layers else ""
+    heads += " and phones of frames" if config.phones else ""
     search = f"the search with a beam of {training['beam']}"
     if recognizer.reader:
         words = len(recognizer.reader.lexicon)
