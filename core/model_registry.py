@@ -8,6 +8,7 @@ RECOGNIZER = Path("weights/painted-recognizer")
 DAMSM = Path("weights/painted-damsm")
 REAL_DAMSM = Path("weights/real-damsm")
 PARTS = Path("weights/painted-parts")
+PART_LOCATOR = Path("weights/real-part-locator")  # not released yet: train_locator.py makes it
 PAINTERS = {"painted": Path("weights/painted-attngan"), "real": Path("weights/real-projected")}
 PAINTER = PAINTERS["painted"]
 ENCODERS = {"painted": DAMSM, "real": REAL_DAMSM}  # that compare pictures with texts

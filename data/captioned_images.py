@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +26,14 @@ MOST_SIZE = 2048  # pixels of a side; the largest generators of the field make 1
 VALIDATION, WITHOUT_VALIDATION = "validation", "train_without_validation"
 
 log = logging.getLogger(__name__)
+
+
+class Cut(NamedTuple):
+    """The square of S pixels that is taken from a packed picture: its corner in pixels, and whether it is mirrored."""
+
+    top: int
+    left: int
+    flipped: bool
 
 
 class CaptionedImages:
@@ -74,19 +82,32 @@ class CaptionedImages:
         Three numbers are drawn per picture in the order of `indices`, so the result is a function of the
         indices and the generator's state.
         """
-        S = self.size
-        batch = np.empty((len(indices), 3, S, S), np.uint8)
+        return self.cut(indices, self.cuts(indices, rng, random_crop))
+
+    def cuts(
+        self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None, random_crop: bool = True
+    ) -> list[Cut]:
+        """Where `batch` cuts each of these pictures, for what must be cut alike."""
         draws = np.full((len(indices), 3), 0.5) if rng is None else rng.random((len(indices), 3))
         random_crop = random_crop and rng is not None
+        cuts = []
         for row, i in enumerate(indices):
-            picture = self.pictures[int(i) % len(self) if i < 0 else int(i)]  # (3, H, W)
-            _, H, W = picture.shape
+            _, H, W = self.pictures.shapes[int(i) % len(self) if i < 0 else int(i)]
             if random_crop:
-                top, left = int(draws[row, 0] * (H - S + 1)), int(draws[row, 1] * (W - S + 1))
+                top, left = (int(draws[row, k] * (side - self.size + 1)) for k, side in enumerate((H, W)))
             else:
-                top, left = (H - S) // 2, (W - S) // 2
-            cut = picture[:, top : top + S, left : left + S]
-            batch[row] = cut[:, :, ::-1] if rng is not None and draws[row, 2] < 0.5 else cut
+                top, left = (H - self.size) // 2, (W - self.size) // 2
+            cuts.append(Cut(top, left, rng is not None and draws[row, 2] < 0.5))
+        return cuts
+
+    def cut(self, indices: Sequence[int] | np.ndarray, cuts: Sequence[Cut]) -> torch.Tensor:
+        """Pictures (B, 3, S, S) uint8."""
+        S = self.size
+        batch = np.empty((len(indices), 3, S, S), np.uint8)
+        for row, (i, (top, left, flipped)) in enumerate(zip(indices, cuts, strict=True)):
+            picture = self.pictures[int(i) % len(self) if i < 0 else int(i)]  # (3, H, W)
+            inside = picture[:, top : top + S, left : left + S]
+            batch[row] = inside[:, :, ::-1] if flipped else inside
         return torch.from_numpy(batch)
 
 

@@ -42,7 +42,7 @@ def read(root: Path, split: str) -> Listing:
     text = _check_layout(root)
     names, class_ids = read_split(root, split)
     boxes = read_boxes(root)
-    files = _find_files(images_folder(root), names)
+    files = picture_files(images_folder(root), names)
     captions, problems = read_all_captions(text, names)
     entries = [
         Entry(
@@ -83,7 +83,7 @@ def images_folder(root: Path) -> Path:
     return root / (_first(root, IMAGES) or IMAGES[0])
 
 
-def _lists_folder(root: Path) -> Path:
+def lists_folder(root: Path) -> Path:
     return images_folder(root).parent
 
 
@@ -154,9 +154,9 @@ def _plain_name(name: str, listed_in: Path) -> str:
 
 
 def _made_split(root: Path, split: str) -> tuple[list[str], list[int] | None]:
-    listed_in = _lists_folder(root) / "images.txt"
+    listed_in = lists_folder(root) / "images.txt"
     if listed_in.exists():
-        listed = list(_listed_names(root).values())
+        listed = list(listed_names(root).values())
     else:
         listed, listed_in = _names_in(images_folder(root)), images_folder(root)
     if not listed:
@@ -203,10 +203,10 @@ def _class_numbers(root: Path, names: Sequence[str]) -> list[int] | None:
 
 def read_boxes(root: Path) -> dict[str, Box] | None:
     """Name -> box (x, y, width, height) in whole pixels, fractions cut off; None where the set has no boxes."""
-    path = _lists_folder(root) / "bounding_boxes.txt"
+    path = lists_folder(root) / "bounding_boxes.txt"
     if not path.exists():
         return None
-    listed = _listed_names(root)
+    listed = listed_names(root)
     boxes: dict[str, Box] = {}
     seen: set[str] = set()
     for number, line in read_lines(path):
@@ -225,9 +225,9 @@ def read_boxes(root: Path) -> dict[str, Box] | None:
     return boxes
 
 
-def _listed_names(root: Path) -> dict[str, str]:
+def listed_names(root: Path) -> dict[str, str]:
     """images.txt as id -> name without its suffix."""
-    path = _lists_folder(root) / "images.txt"
+    path = lists_folder(root) / "images.txt"
     listed: dict[str, str] = {}
     names: set[str] = set()
     for number, line in read_lines(path):
@@ -247,7 +247,7 @@ def _shown(line: str) -> str:
     return f'"{line[:60]}"' if line.isprintable() else ascii(line[:60])
 
 
-def _find_files(images: Path, names: Sequence[str]) -> dict[str, File]:
+def picture_files(images: Path, names: Sequence[str]) -> dict[str, File]:
     found = find_pictures(images, names)
     if len(found) == 0 and any(
         "/" in name for name in names

@@ -96,7 +96,7 @@ def file_name(options: Options, metric: Metric) -> str:
     heard = hears or (speaks and options.source == "transcript")
     folders = _folders(options, metric, images, heard)
     told = []
-    for option in ("encoder", "classifier", "recognizer", "finder"):
+    for option in ("encoder", "classifier", "locator", "recognizer", "finder"):
         folder = folders.get(option)
         if (
             folder is not None
@@ -141,6 +141,8 @@ def _folders(options: Options, metric: Metric, images: bool, heard: bool) -> dic
         found["finder"] = options.finder
     if "part_classifier" in metric.needs or ("feature_network" in metric.needs and options.network is None):
         found["classifier"] = options.classifier
+    if "part_locator" in metric.needs:
+        found["locator"] = options.locator
     if heard:
         found["recognizer"] = options.recognizer
     return found

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asr.transcript import SpeechRecognizer
     from data.captioned_images import CaptionedImages
     from evaluation.part_classifier import PartClassifier
+    from evaluation.part_locator import PartLocator
     from t2i.encoders.damsm import Damsm
     from vision.feature_networks import FeatureNetwork
 
@@ -84,6 +85,12 @@ class Evaluator:
         return PartClassifier.load(self.options.classifier).to(self.device)
 
     @cached_property
+    def part_locator(self) -> "PartLocator":
+        from evaluation.part_locator import PartLocator
+
+        return PartLocator.load(self.options.locator).to(self.device)
+
+    @cached_property
     def recognizer(self) -> "SpeechRecognizer":
         from asr.recognizers.registry import open_recognizer, own
 
@@ -134,10 +141,13 @@ class Evaluator:
         return sets.has_part_truth(self.options)
 
     def model_entry(self, option: str) -> dict[str, str]:
-        """Name and checksum of a model, for the protocol; option: encoder, part_classifier or recognizer."""
+        """Name and checksum of a model, for the protocol; option: encoder, part_classifier,
+        part_locator or recognizer."""
         from asr.recognizers.registry import recognizer_name
 
-        folder = getattr(self.options, {"part_classifier": "classifier"}.get(option, option))
+        folder = getattr(
+            self.options, {"part_classifier": "classifier", "part_locator": "locator"}.get(option, option)
+        )
         name = recognizer_name(folder) if option == "recognizer" else model_name(folder)
         return {"name": name, "sha256": getattr(self, option).checksum}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asr.recognizers.registry import check_recognizer, default_beam
 from core.errors import Parser, UserError, suggest
-from core.model_registry import DAMSM, PAINTER, PARTS, RECOGNIZER, find_folder
+from core.model_registry import DAMSM, PAINTER, PART_LOCATOR, PARTS, RECOGNIZER, find_folder
 from evaluation.registry import Metric, find, metrics
 
 PAINTED, SPOKEN = "painted_birds", "spoken_captions"
@@ -30,6 +30,7 @@ class Options:
     size: int | None  # side of the images of NEAREST or of `pictures`, px
     encoder: Path
     classifier: Path
+    locator: Path
     recognizer: Path
     network: Path | None
     classes: str | None  # of the Inception Score in a `network`: species or imagenet
@@ -87,6 +88,8 @@ def parser() -> Parser:
         help="DAMSM that ranks captions for r_precision and retrieval")  # fmt: skip
     add("--classifier", metavar="FOLDER", type=Path, default=PARTS,
         help="part-colour classifier: part_colours, and is, fid, kid of painted birds")  # fmt: skip
+    add("--locator", metavar="FOLDER", type=Path, default=PART_LOCATOR,
+        help=f"part locator of real birds: {', '.join(_serving('part_locator'))}")  # fmt: skip
     add("--recognizer", metavar="NAME", type=Path, default=RECOGNIZER,
         help="a model folder; or another: whisper:tiny.en, whisper:FOLDER of weights, pocketsphinx")  # fmt: skip
     add("--network", metavar="FILE", type=Path,
@@ -201,6 +204,6 @@ def _check_together(given: argparse.Namespace, asked: Sequence[Metric]) -> None:
     if given.source == "transcript" or any("recognizer" in metric.needs for metric in asked):
         favour = "--favour" if given.favour else "--vocabulary" if given.vocabulary != "any" else ""
         check_recognizer(given.recognizer, given.beam, given.language_model, favour)
-    for name in ("model", "encoder", "classifier", "recognizer", "finder"):
+    for name in ("model", "encoder", "classifier", "locator", "recognizer", "finder"):
         if getattr(given, name) is not None:
             setattr(given, name, find_folder(getattr(given, name)))

@@ -32,6 +32,7 @@ NEEDS = {
     "texts": "captions of the split, which may be spoken (--from transcript) without anything being generated",
     "feature_network": "features of images",
     "part_classifier": "the colours of painted birds' parts",
+    "part_locator": "the places of real birds' parts",
     "encoder": "a DAMSM that compares images with captions",
     "recognizer": "speech and a recogniser",
 }

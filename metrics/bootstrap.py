@@ -1,4 +1,5 @@
-"""Confidence intervals of a ratio of sums: bootstrap (Efron 1979; of error rates: Bisani & Ney 2004), or exact."""
+"""Confidence intervals: of a ratio of sums by bootstrap (Efron 1979; of error rates: Bisani & Ney 2004) or exact, of a
+share of items by Wilson's score (1927)."""
 
 import warnings
 from collections.abc import Sequence
@@ -47,6 +48,17 @@ def ratio_interval(
     # a draw of empty references alone has no rate, and no say
     low, high = np.nanquantile(found.bootstrap_distribution, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high), f"95 % bootstrap over {len(top)} {unit}")
+
+
+def share_interval(hits: int, trials: int, unit: str = "items") -> Interval:
+    """`hits` of `trials` items, each of which counts once -> the 95 % interval of their share (Wilson 1927, eq. 4).
+
+    Raises ValueError where there are no trials.
+    """
+    if trials < 1:
+        raise ValueError(f"a share of nothing: there are no {unit}")
+    low, high = stats.binomtest(int(hits), int(trials)).proportion_ci(LEVEL, method="wilson")
+    return Interval(float(low), float(high), f"95 % Wilson over {trials} {unit}")
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray, axis: int) -> np.ndarray:

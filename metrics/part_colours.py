@@ -26,6 +26,7 @@ def part_colour_accuracy(
 ) -> PartColours:
     """Colour ids read from pictures (N, P) and what each caption names, {part: colour} -> accuracy.
 
+    An id of -1 is of a part that was not found: what names its colour is wrong.
     `shuffled` is what a generator reaches that knows how often each colour is asked for, but not by which caption.
     Raises ValueError for a part or colour that is not listed and where nothing is named.
     """
@@ -60,6 +61,7 @@ def _agreement_by_frequency(predicted: np.ndarray, wanted: np.ndarray, colours: 
     """(N, P), (N, P) with -1 where unnamed -> expected accuracy of predictions dealt out at random within a part."""
     expected = 0.0
     for p in range(predicted.shape[1]):
-        shown = np.bincount(predicted[:, p], minlength=colours) / len(predicted)
+        found = predicted[predicted[:, p] >= 0, p]
+        shown = np.bincount(found, minlength=colours) / max(len(found), 1)
         expected += shown[wanted[wanted[:, p] >= 0, p]].sum()
     return float(expected / (wanted >= 0).sum())

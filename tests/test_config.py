@@ -16,6 +16,7 @@ SCRIPTS = {
     "train_encoder": "TrainEncoder",
     "train_asr": "TrainAsr",
     "train_gan": "TrainGan",
+    "train_locator": "TrainLocator",
 }
 
 

@@ -1,4 +1,4 @@
-"""Random malformed settings, through the front of all four trainers: a configuration, or one line that says why not."""
+"""Random malformed settings, through the front of all trainers: a configuration, or one line that says why not."""
 
 import importlib
 import random
@@ -13,6 +13,7 @@ SCHEMAS = {
     "train_encoder": "TrainEncoder",
     "train_asr": "TrainAsr",
     "train_gan": "TrainGan",
+    "train_locator": "TrainLocator",
 }
 VALUES = [
     "-1", "0", "1e400", "nan", "-inf", "abc", "true", "null", "[]", "[1,2]", "{}", "{a: 1}", "", "'", "a=b", "(1)", "#",

@@ -5,7 +5,9 @@ more than the parser finds. A word added there is added here.
 """
 
 import re
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,6 +61,29 @@ _FILLERS = _words(
     "bright light dark pale deep vivid soft colored coloured color colour feathered fluffy broad strong neat tidy "
     "shiny sturdy slim smooth hooked streaked spotted two on over across along its the a of his her"
 )
+
+
+class BirdWords(NamedTuple):
+    """The vocabulary of a parser: colours and parts by their words, where the bird itself is the part "body"."""
+
+    colours: Mapping[str, str]
+    parts: Mapping[str, str]
+    nouns: Set[str]  # that take a colour but are no part
+    fillers: Set[str]  # that may stand between a colour and its noun
+
+    def kind(self, token: str) -> str:
+        """ "colour", a part, "noun" for one that is no part, "" for any other word."""
+        if token in self.colours:
+            return "colour"
+        if token in ("bird", "it"):
+            return "body"
+        if token in self.nouns:
+            return "noun"
+        return self.parts.get(token, "")
+
+
+PAINTED_WORDS = BirdWords(COLOUR_WORDS, PARTS_OF_WORD, OTHER_NOUNS, _FILLERS)
+
 _COPULAS = {"is", "are", "looks", "look"}
 _AFTER_COPULA = {
     "bright",
@@ -82,29 +107,29 @@ def named_colours(text: str) -> dict[str, str]:
     and tail are blue") and the bird itself as its body ("a red bird", "this bird is red"). A part to which the
     sentence gives several colours ("a red and black wing") is left out, for no single colour is right.
     """
-    found = _colours_of_parts(text)
+    found = colours_of_parts(text)
     return {part: next(iter(found[part])) for part in PARTS if len(found.get(part, ())) == 1}
 
 
 def unnamed_parts(text: str) -> list[str]:
     """The parts of which a sentence says nothing, not even that they are there; the bird itself is named by its
     colour alone."""
-    said = set(_colours_of_parts(text)) | {
+    said = set(colours_of_parts(text)) | {
         PARTS_OF_WORD.get(word, "") for word in re.findall(r"[a-z]+", text.lower())
     }
     return [part for part in PARTS if part not in said]
 
 
-def _colours_of_parts(text: str) -> dict[str, set[str]]:
+def colours_of_parts(text: str, words: BirdWords = PAINTED_WORDS) -> dict[str, set[str]]:
     """All colours that a sentence gives to each part that it names."""
     tokens = re.findall(r"[a-z]+|[,;.]", text.lower().replace("bird's", "").replace("'s", ""))
-    kinds = [_kind(token) for token in tokens]
+    kinds = [words.kind(token) for token in tokens]
     found: dict[str, set[str]] = {}
     bound: set[int] = set()  # positions of parts that have their colour
 
     def bind(at: int, colour: str) -> None:
         bound.add(at)
-        if kinds[at] in PARTS:
+        if kinds[at] != "noun":
             found.setdefault(kinds[at], set()).add(colour)
 
     # "red, small head and tail": every colour looks ahead to its noun
@@ -112,21 +137,21 @@ def _colours_of_parts(text: str) -> dict[str, set[str]]:
     for i, kind in enumerate(kinds):
         if kind != "colour":
             continue
-        at = _noun_after(tokens, kinds, i)
+        at = _noun_after(tokens, kinds, i, words.fillers)
         if at is None:
             continue
-        bind(at, COLOUR_WORDS[tokens[i]])
+        bind(at, words.colours[tokens[i]])
         taken.add(i)
         if kinds[at] == "body" and tokens[at] == "bird":
             continue  # "a red bird and ..." starts another thing
-        for other in _list_after(tokens, kinds, at):
-            bind(other, COLOUR_WORDS[tokens[i]])
+        for other in _list_after(tokens, kinds, at, words.fillers):
+            bind(other, words.colours[tokens[i]])
     # "the wings and the tail are blue": what follows "is" belongs to the nouns before it
     for i, token in enumerate(tokens):
         if token not in _COPULAS:
             continue
-        colours = _colours_after(tokens, kinds, i, taken)
-        for at in _list_before(tokens, kinds, i, bound) if colours else ():
+        colours = [words.colours[tokens[j]] for j in _colours_after(tokens, kinds, i, taken)]
+        for at in _list_before(tokens, kinds, i, bound, words.fillers) if colours else ():
             for colour in colours:
                 bind(at, colour)
     return found
@@ -179,21 +204,11 @@ def with_articles(text: str) -> str:
     return re.sub(r"\ba(?=n? (\w))n?", lambda a: "an" if a[1] in "aeiou" else "a", text)
 
 
-def _kind(token: str) -> str:
-    if token in COLOUR_WORDS:
-        return "colour"
-    if token in ("bird", "it"):
-        return "body"
-    if token in OTHER_NOUNS:
-        return "noun"
-    return PARTS_OF_WORD.get(token, "")
-
-
 def _is_noun(kind: str) -> bool:
-    return kind in PARTS or kind == "noun"
+    return kind not in ("", "colour")
 
 
-def _noun_after(tokens: list[str], kinds: list[str], i: int) -> int | None:
+def _noun_after(tokens: list[str], kinds: list[str], i: int, fillers: Set[str]) -> int | None:
     """Position of the noun that the colour at `i` describes, through fillers and further colours; else None."""
     joined = False  # "red and black wings", but not "is red and its wings ..."
     for j in range(i + 1, len(tokens)):
@@ -208,7 +223,7 @@ def _noun_after(tokens: list[str], kinds: list[str], i: int) -> int | None:
             if joined:
                 return None
             joined = True
-        elif tokens[j] not in _FILLERS or joined:
+        elif tokens[j] not in fillers or joined:
             return None
     return None
 
@@ -220,7 +235,7 @@ def _ends_predicate(tokens: list[str], kinds: list[str], i: int) -> bool:
     return j >= 0 and tokens[j] in _COPULAS
 
 
-def _list_after(tokens: list[str], kinds: list[str], at: int) -> list[int]:
+def _list_after(tokens: list[str], kinds: list[str], at: int, fillers: Set[str]) -> list[int]:
     """Nouns that share the colour of the noun at `at`: "black head, wings and tail", but not "... and its tail is"."""
     nouns, i = [], at + 1
     while i < len(tokens):
@@ -229,7 +244,7 @@ def _list_after(tokens: list[str], kinds: list[str], at: int) -> list[int]:
             j += 1
         if j == i:
             break
-        while j < len(tokens) and tokens[j] in _FILLERS - {"a"}:
+        while j < len(tokens) and tokens[j] in fillers and tokens[j] != "a":
             j += 1
         if j >= len(tokens) or not _is_noun(kinds[j]) or tokens[j] in ("bird", "it"):
             break
@@ -240,7 +255,9 @@ def _list_after(tokens: list[str], kinds: list[str], at: int) -> list[int]:
     return nouns
 
 
-def _list_before(tokens: list[str], kinds: list[str], i: int, bound: set[int]) -> list[int]:
+def _list_before(
+    tokens: list[str], kinds: list[str], i: int, bound: set[int], fillers: Set[str]
+) -> list[int]:
     """The nouns before the copula at `i`, back to the first one that has its colour already."""
     nouns, j = [], i - 1
     while j >= 0:
@@ -250,17 +267,25 @@ def _list_before(tokens: list[str], kinds: list[str], i: int, bound: set[int]) -
             nouns.append(j)
             if tokens[j] == "bird":
                 break
-        elif tokens[j] not in _FILLERS | {"and", ",", "that", "which", "feathers", "feather"}:
+        elif tokens[j] not in fillers and tokens[j] not in (
+            "and",
+            ",",
+            "that",
+            "which",
+            "feathers",
+            "feather",
+        ):
             break
         j -= 1
     return nouns
 
 
-def _colours_after(tokens: list[str], kinds: list[str], i: int, taken: set[int]) -> list[str]:
+def _colours_after(tokens: list[str], kinds: list[str], i: int, taken: set[int]) -> list[int]:
+    """Positions of the colours after the copula at `i`."""
     colours = []
     for j in range(i + 1, len(tokens)):
         if kinds[j] == "colour" and j not in taken:
-            colours.append(COLOUR_WORDS[tokens[j]])
+            colours.append(j)
         elif tokens[j] not in _AFTER_COPULA | {"and", ",", "in"}:
             break
     return colours

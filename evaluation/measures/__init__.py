@@ -14,9 +14,11 @@ from evaluation.measures import (
     kid,
     part_colours,
     r_precision,
+    real_part_colours,
     retrieval,
     variety,
     wer,
+    whole_birds,
 )
 
 BUILT_IN = (
@@ -28,6 +30,8 @@ BUILT_IN = (
     retrieval.METRIC,
     part_colours.METRIC,
     colour_edits.METRIC,
+    whole_birds.METRIC,
+    real_part_colours.METRIC,
     variety.METRIC,
     wer.METRIC,
     cer.METRIC,
