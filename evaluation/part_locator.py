@@ -23,7 +23,7 @@ from data.cub_parts import PARTS
 from data.painted_birds.grammar import COLOURS
 from vision.backbones import TAPS, Backbone, resized
 
-STRIDE = 4  # side of the picture over side of a heatmap
+STRIDE = 4  # side of the picture over side of a heatmap, about: SqueezeNet does not pad
 # What is counted: left and right of a bird are one kind, since a picture of its side does not tell them apart well
 KIND_OF = tuple(part.removeprefix("left ").removeprefix("right ") for part in PARTS)
 KINDS = tuple(dict.fromkeys(KIND_OF))  # K of them
@@ -108,7 +108,7 @@ class PartLocator(nn.Module):
         return model.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, H, W) in [-1, 1] -> logits of heat (B, P, S/4, S/4) and of being visible (B, P)."""
+        """images (B, 3, H, W) in [-1, 1] -> logits of heat (B, P, h, w), h near S / 4, and of being visible (B, P)."""
         maps = self.backbone(resized(images, self.size))
         x = self.inward[-1](maps[-1])
         coarse = x

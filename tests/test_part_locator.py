@@ -86,6 +86,13 @@ def opened(root: Path, split: str = "train", size: int = 64):
     return images, part_locations(root, images)
 
 
+def link_parts(realdata: Path, real_birds: Path) -> None:
+    """Give the few photographs of CUB its part locations."""
+    parts = real_birds / "CUB_200_2011" / "parts"
+    if not parts.exists():
+        parts.symlink_to(realdata / "birds" / "CUB_200_2011" / "parts")
+
+
 def words(root: Path, runs: Path, name: str, *more: str) -> list[str]:
     return [
         f"data.root={root}", f"data.cache={root / 'cache'}", f"run.root={runs}", f"run.name={name}", "run.steps=6",
@@ -155,9 +162,7 @@ def test_cuts_are_those_of_a_batch(birds: Path):
 
 
 def test_places_of_cub_are_on_its_birds(realdata: Path, real_birds: Path):
-    parts = real_birds / "CUB_200_2011" / "parts"
-    if not parts.exists():
-        parts.symlink_to(realdata / "birds" / "CUB_200_2011" / "parts")
+    link_parts(realdata, real_birds)
     images, found = opened(real_birds, size=64)
     inside = located_in(found, np.arange(12), images.cuts(np.arange(12), None), 64)
     assert inside.visible.sum() > 100  # of 12 * 15, those that are visible
@@ -432,14 +437,16 @@ def test_colour_words_mean_what_captions_call_so(birds: Path, monkeypatch):
 # --- the network --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backbone", ["light", "squeezenet1_1"])
-def test_the_locator_is_saved_and_reads_a_picture_alone_as_in_a_batch(tmp_path: Path, backbone: str):
+@pytest.mark.parametrize("backbone, side", [("light", 16), ("squeezenet1_1", 15)])  # which has no padding
+def test_the_locator_is_saved_and_reads_a_picture_alone_as_in_a_batch(
+    tmp_path: Path, backbone: str, side: int
+):
     torch.manual_seed(0)
     model = PartLocator(PartLocatorConfig(backbone, 16, 64, examples=3)).eval()
     model.layouts.uniform_(), model.layouts_seen.fill_(True), model.palette.uniform_(0, 50)
     images = torch.rand(3, 3, 64, 64) * 2 - 1
     heat, visible = model(images)
-    assert heat.shape == (3, 15, 16, 16) and visible.shape == (3, 15)
+    assert heat.shape == (3, 15, side, side) and visible.shape == (3, 15)
     assert heat.sigmoid().mean() < 0.05  # the prior of an untrained map
     for whole, one in zip((heat, visible), model(images[1:2]), strict=True):
         torch.testing.assert_close(whole[1:2], one, rtol=1e-4, atol=1e-5)
@@ -483,6 +490,11 @@ def assert_read(model: PartLocator, read: Readings) -> None:
             places = read.places[i, 0, ours[k]][read.shown[i, 0, ours[k]]]
             assert np.abs(places - read.peaks[i, k, 0, :2]).max(1).min() <= 1.5 * cell, (i, KINDS[k])
             assert read.peaks[i, k, 0, 2] > 0.5, (i, KINDS[k])
+
+
+def test_it_learns_eight_photographs_by_heart(realdata: Path, real_birds: Path):
+    link_parts(realdata, real_birds)
+    assert_read(*overfit(real_birds, 64, 150))
 
 
 def test_it_learns_eight_drawings_by_heart(birds: Path):

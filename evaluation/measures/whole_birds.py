@@ -58,7 +58,7 @@ def measure(evaluator: "Evaluator") -> Result:
             row(f"{name}, one head and a bird's layout", (found.heads == 1) & found.is_bird),
         ]
     real = rows.pop(4)
-    parts = {}
+    parts: dict[str, dict[str, float]] = {}
     for kind, most in COUNTED.items():
         parts[kind] = {}
         for name, found in birds.items():
