@@ -48,17 +48,24 @@ _WORDS = BirdWords(
     frozenset(_NOUNS.split()),
     # words of patterns ("speckled") are not among them: what they describe has more than one colour
     frozenset(_FILLERS.split()),
+    # people leave the colour of a next thing unsaid: "a black head, long beak" says nothing of the beak's
+    frozenset(),
 )
 # "white wing bars" are no white wings, "a black eye ring" no black eye
 _MARKS = re.compile(
     r"\b(?:wing|tail|head|crown|breast|chest|belly|back|throat|nape|eye|bill|beak|neck|cheek)[\s-]+"
     r"(?:bar|stripe|streak|spot|tip|patch|edge|ring|marking|mark|line|band|brow|covert)(?:s|es)?\b"
 )
+# "spots of white on its belly" is no white belly
+_TOUCHES = re.compile(
+    r"\b(?:spot|stripe|streak|patch|bar|ring|line|band|mark|marking|hint|touch|fleck|speck|speckle|splash|tint|shade|tinge)"
+    r"(?:s|es)? of (?:\w+ and )?\w+"
+)
 
 
 def named_colours(text: str) -> dict[str, str]:
     """The one colour of every part that a caption names, e.g. {"crown": "red", "wing": "black"}; a part of PARTS to
     which it gives several, or a colour that is none of COLOURS ("tan"), is left out."""
-    found = colours_of_parts(_MARKS.sub("marking", text.lower()), _WORDS)
+    found = colours_of_parts(_TOUCHES.sub("marking", _MARKS.sub("marking", text.lower())), _WORDS)
     single = {part: next(iter(found[part])) for part in PARTS if len(found.get(part, ())) == 1}
     return {part: colour for part, colour in single.items() if colour in COLOURS}

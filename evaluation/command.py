@@ -1,4 +1,4 @@
-"""Measure models: `evaluate.py --metric is|fid|kid|coverage|r_precision|part_colours|whole_birds|...|wer|cer|confidence`.
+"""Measure models: `evaluate.py --metric is|fid|kid|coverage|r_precision|part_colours|whole_birds|...|wer|confidence`.
 
     python evaluate.py --metric part_colours
     python evaluate.py --metric part_colours --from transcript --samples 200

@@ -414,6 +414,8 @@ def test_every_basic_colour_is_nearest_to_itself_and_a_disc_reads_it():
         ("this bird has a speckled brown belly and a black spotted throat", {"belly": "brown"}),
         ("its breast and belly are yellow, its head is grey", {"breast": "yellow", "belly": "yellow", "head": "grey"}),
         ("a small bird with an orange head", {"head": "orange"}),
+        ("orange feet and beak, a black head, long tail", {"bill": "orange", "head": "black"}),
+        ("this bird has spots of white on its neck and belly and a touch of red on the wings", {}),
     ],
 )  # fmt: skip
 def test_captions_of_photographs_name_colours_of_parts(caption, named):

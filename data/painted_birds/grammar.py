@@ -70,6 +70,7 @@ class BirdWords(NamedTuple):
     parts: Mapping[str, str]
     nouns: Set[str]  # that take a colour but are no part
     fillers: Set[str]  # that may stand between a colour and its noun
+    in_lists: Set[str]  # that may stand before a further noun of this colour: "a black head and small tail"
 
     def kind(self, token: str) -> str:
         """ "colour", a part, "noun" for one that is no part, "" for any other word."""
@@ -82,7 +83,7 @@ class BirdWords(NamedTuple):
         return self.parts.get(token, "")
 
 
-PAINTED_WORDS = BirdWords(COLOUR_WORDS, PARTS_OF_WORD, OTHER_NOUNS, _FILLERS)
+PAINTED_WORDS = BirdWords(COLOUR_WORDS, PARTS_OF_WORD, OTHER_NOUNS, _FILLERS, _FILLERS - {"a"})
 
 _COPULAS = {"is", "are", "looks", "look"}
 _AFTER_COPULA = {
@@ -144,7 +145,7 @@ def colours_of_parts(text: str, words: BirdWords = PAINTED_WORDS) -> dict[str, s
         taken.add(i)
         if kinds[at] == "body" and tokens[at] == "bird":
             continue  # "a red bird and ..." starts another thing
-        for other in _list_after(tokens, kinds, at, words.fillers):
+        for other in _list_after(tokens, kinds, at, words.in_lists):
             bind(other, words.colours[tokens[i]])
     # "the wings and the tail are blue": what follows "is" belongs to the nouns before it
     for i, token in enumerate(tokens):
@@ -235,7 +236,7 @@ def _ends_predicate(tokens: list[str], kinds: list[str], i: int) -> bool:
     return j >= 0 and tokens[j] in _COPULAS
 
 
-def _list_after(tokens: list[str], kinds: list[str], at: int, fillers: Set[str]) -> list[int]:
+def _list_after(tokens: list[str], kinds: list[str], at: int, in_lists: Set[str]) -> list[int]:
     """Nouns that share the colour of the noun at `at`: "black head, wings and tail", but not "... and its tail is"."""
     nouns, i = [], at + 1
     while i < len(tokens):
@@ -244,7 +245,7 @@ def _list_after(tokens: list[str], kinds: list[str], at: int, fillers: Set[str])
             j += 1
         if j == i:
             break
-        while j < len(tokens) and tokens[j] in fillers and tokens[j] != "a":
+        while j < len(tokens) and tokens[j] in in_lists:
             j += 1
         if j >= len(tokens) or not _is_noun(kinds[j]) or tokens[j] in ("bird", "it"):
             break
