@@ -165,6 +165,10 @@ def names_of(config: Any) -> Names:
     if getattr(config, "grown_from", 0) or getattr(config, "max_multiplier", 8) != 8:
         raise UserError("the authors' DF-GAN neither grows nor has other widths than 8 times `width` at most; only a "
                         "painter with gan.grown_from=0 and gan.max_multiplier=8 can be converted")  # fmt: skip
+    for name in ("stage_noise", "narrow_above", "plain_stages"):
+        if getattr(config, name, 0):
+            raise UserError(f"{name}={getattr(config, name)}: the authors' AttnGAN has no such stages; only a painter "
+                            f"with gan.{name}=0 can be converted")  # fmt: skip
     of: dict[type, Any] = {
         AttnGanConfig: _attngan, StackGanConfig: _stackgan, StackGanV2Config: _stackgan_v2, DfGanConfig: _dfgan
     }  # fmt: skip

@@ -1,5 +1,6 @@
 """Losses that several families share, as plain functions of tensors."""
 
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -64,6 +65,38 @@ def matching_aware_penalty(
 def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
     """Of the augmentation's Gaussians (B, C) from N(0, 1), Eq. (2), the mean of all their elements; a scalar."""
     return -0.5 * (1 + log_var - mean.square() - log_var.exp()).mean()
+
+
+def spread(images: Tensor, others: Tensor, noise: Tensor, other_noise: Tensor) -> Tensor:
+    """How far apart two images (B, 3, s, s) of a caption are for how far apart their noises (B, Z) are: (B,).
+
+    Mean absolute differences, one divided by the other (MSGAN, Mao et al., CVPR 2019, Eq. (3)).
+    """
+    return (images - others).abs().mean((1, 2, 3)) / (noise - other_noise).abs().mean(1)
+
+
+def mode_seeking_loss(spread: Tensor) -> Tensor:
+    """What images that do not change with their noise cost: 1 over the mean spread (B,); a scalar.
+
+    The inverse, as in the authors' code: what it asks for fades as images come to differ. The constant keeps a
+    collapsed generator's loss finite.
+    """
+    return 1 / (spread.mean() + 1e-5)
+
+
+def consistency_loss(images: tuple[Tensor, ...]) -> Tensor:
+    """How far each image, averaged down to the side of the one before it, is from that one; a scalar.
+
+    images: (B, 3, s, s), (B, 3, 2s, 2s), ... Mean squared differences, summed over the pairs: a part of another colour
+    costs much, sharper edges next to nothing. StackGAN-v2's colour consistency compares the colours of whole images
+    (`t2i.families.stackgan_v2.colour_loss`), to which a bird whose head and tail swapped theirs would look the same.
+    The smaller image is the example and takes no gradient, as there: the next stage is to refine what it was given.
+    Taught by both, a stage would also learn to blur what the next one changes, and one that is frozen could not.
+    """
+    total = torch.zeros((), device=images[0].device)
+    for image, larger in pairwise(images):
+        total = total + F.mse_loss(F.avg_pool2d(larger, 2), image.detach())
+    return total
 
 
 def damsm_term(

@@ -11,7 +11,7 @@ from core.files import write_bytes
 from core.onnx import write_onnx
 from t2i.encoders.base import TextFeatures
 from t2i.encoders.damsm import Damsm
-from t2i.families.adversarial import draw_noise
+from t2i.families.adversarial import draw_noise, noise_width
 from t2i.painter import Painter
 
 MOST_BIRDS = 64  # painted at once
@@ -29,7 +29,7 @@ class PainterGraph(nn.Module):
                 f"its encoder is a {painter.encoder.kind}; painters that read words, with a damsm, are exported"
             )
         self.text_encoder, self.generator = painter.encoder.text_encoder, painter.generator
-        self.widths = (painter.config.noise, painter.config.condition)
+        self.widths = (noise_width(painter.config), painter.config.condition)
 
     def forward(self, words: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """words (1, L) int64; noise (B, Z + C), of the generator and of conditioning augmentation, from N(0, 1) ->

@@ -180,6 +180,7 @@ class SharedBatchNorm(nn.Module):
         self.momentum = norm.momentum or 0.0
         for name, buffer in norm.named_buffers():
             self.register_buffer(name, buffer)
+        self.train(norm.training)  # which one of a frozen stage is not
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B / processes, C, ...) -> the same shape."""
@@ -232,6 +233,8 @@ def share_discriminator(D: Any, side: int) -> None:
     twin = copy.deepcopy(D).to("meta")
     features = twin.features(torch.empty(2, 3, side, side, device="meta"))
     of_twin = {name: p for name, p in twin.named_parameters() if p.requires_grad}
+    if not of_twin:  # of a frozen stage, whose images it does not see
+        return
     gradients = torch.autograd.grad(features.sum(), list(of_twin.values()), allow_unused=True)
     used = [name for name, gradient in zip(of_twin, gradients, strict=True) if gradient is not None]
     share(D, "features", [p for name, p in D.named_parameters() if name in used])

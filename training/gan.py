@@ -5,6 +5,7 @@ With `torchrun --nproc-per-node 2 train_gan.py ...` several processes share ever
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,7 +39,7 @@ from training.front import run_trainer
 from training.gan_board import show_samples
 from training.run import Run
 from training.schedule import every_epoch, linear_end, set_rate
-from training.warm_start import start_from
+from training.warm_start import freeze, paced, start_from
 from vision.backbones import Backbone
 
 MANY = 10**9
@@ -56,7 +57,10 @@ class TrainGan:
     backbone_weights: str = (
         ""  # file of the ImageNet weights of gan.backbone, through which discriminators see
     )
-    start: str = ""  # painter to start from: Stage I for Stage II, a smaller one, or one of the same sizes
+    # painter to start from: Stage I for Stage II, one with fewer stages, a smaller one, or one of the same sizes
+    start: str = ""
+    # rate of what was started from, as a share of the rate of what began anew; 0: it stays as it is
+    earlier_rate: float = bounded(1.0, 0, 1)
     batch: int = bounded(20, 1, 65536)
     accumulate: int = bounded(1, 1, 65536)  # batches whose gradients make one step
     # steps at the beginning in which the discriminators alone learn, for a start without its own
@@ -108,9 +112,10 @@ def train(config: TrainGan) -> None:
 
     torch.manual_seed(config.run.seed)
     networks = family.build(architecture)
-    before = state.get("before", {}) if state else {}
+    before: dict[str, Any] = state.get("before", {}) if state else {}
+    earlier: dict[str, list[str]] = state.get("earlier", {}) if state else {}
     if config.start and not state:
-        before = start_from(config.start, networks, encoder.checksum)
+        before, earlier = start_from(config.start, networks, encoder.checksum)
     for network in networks.values():
         load_backbones(
             network, config.backbone_weights
@@ -119,7 +124,7 @@ def train(config: TrainGan) -> None:
     average = averaged(networks["generator"], config.ema)
     reader = painter_of(average.module, encoder)
     reader.training_info = {"encoder": encoder.checksum}
-    optimizers = build_optimizers(config, family, networks)
+    optimizers = build_optimizers(config, family, networks, earlier)
     kept: dict[str, nn.Module | torch.optim.Optimizer] = {"average": average, **networks}
     kept |= {f"{name} optimizer": o for name, o in optimizers.items()}
     if state:
@@ -151,7 +156,8 @@ def train(config: TrainGan) -> None:
             folder = run.folder / "snapshots" / f"{step + 1:06d}"
             save_snapshot(reader, folder, config, step + 1, run.elapsed, before)
         if run.save_due(step):
-            run.save(step, before=before, **{name: part.state_dict() for name, part in kept.items()})
+            states = {name: part.state_dict() for name, part in kept.items()}
+            run.save(step, before=before, earlier=earlier, **states)
 
     if parallel.is_first():
         if "discriminators" in networks:  # for a training that starts from this one
@@ -192,16 +198,31 @@ def train_step(
 
 
 def build_optimizers(
-    config: TrainGan, family: Family, networks: Mapping[str, nn.Module]
+    config: TrainGan,
+    family: Family,
+    networks: Mapping[str, nn.Module],
+    earlier: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, torch.optim.Optimizer]:
-    """Adam for what learns of every network that has a phase; what is frozen from the start stays as it is."""
-    return {
-        phase.network: torch.optim.Adam(
-            [p for p in networks[phase.network].parameters() if p.requires_grad],
-            lr=base_rate(config, phase.network), betas=(config.beta1, config.beta2), fused=True,
+    """Adam for what learns of every network that has a phase; what is frozen from the start stays as it is.
+
+    earlier: the tensors of each network that `start` gave, which learn at `earlier_rate`; discriminators too, for these
+    would soon know every image of a stage that hardly moves. Raises UserError where nothing would learn.
+    """
+    optimizers: dict[str, torch.optim.Optimizer] = {}
+    for name in (phase.network for phase in family.phases):
+        names = earlier.get(name, ())
+        if config.earlier_rate == 0:
+            freeze(networks[name], names)
+        groups = paced(networks[name], names, config.earlier_rate)
+        if not groups:
+            raise UserError(
+                f"earlier_rate=0: {config.start} gave everything of the {name}, of which nothing is left to learn; "
+                "choose more gan.stages, or a rate above 0"
+            )
+        optimizers[name] = torch.optim.Adam(
+            groups, lr=base_rate(config, name), betas=(config.beta1, config.beta2), fused=True
         )
-        for phase in family.phases
-    }  # fmt: skip
+    return optimizers
 
 
 def base_rate(config: TrainGan, network: str) -> float:
@@ -247,6 +268,15 @@ def check(config: TrainGan, encoder: nn.Module) -> None:
         raise UserError(
             f"gan={family.name} sees through an ImageNet network: name its file, "
             f"backbone_weights={needs.backbone}.safetensors"
+        )
+    if config.earlier_rate != 1 and not config.start:
+        raise UserError(
+            f"earlier_rate={config.earlier_rate:g} is for what a training starts from; name a painter: start=..."
+        )
+    if config.earlier_rate == 0 and needs.first_stage:
+        raise UserError(
+            f"gan.{needs.first_stage} teaches the first stage, which earlier_rate=0 keeps as it is; set it to 0, or "
+            "earlier_rate above 0"
         )
     blind = f"needs an encoder that sees images, and {config.encoder} has no image encoder; set it to 0, or encoder"
     if config.measure_every and not encoder.sees_images:

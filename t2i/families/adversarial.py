@@ -12,19 +12,28 @@ from t2i.families.base import Family, GeneratorOutput, Logs, MicroBatch, Needs, 
 Inputs = tuple[Tensor, Tensor, TextFeatures]
 
 
+def later_noise(config: Any) -> tuple[int, ...]:
+    """Numbers of noise that enter each stage after the first, of the few families that have such."""
+    return getattr(config, "later_noise", ())
+
+
+def noise_width(config: Any) -> int:
+    """How many numbers of noise an image has in all, beside conditioning augmentation's."""
+    return config.noise + sum(later_noise(config))
+
+
 def noise_of(batch: MicroBatch, config: Any) -> tuple[Tensor, Tensor]:
-    """noise (B, Z), epsilon (B, C), both from N(0, 1) and the same at every call."""
+    """noise (B, Z), epsilon (B, C), both from N(0, 1) and the same at every call; Z with that of later stages."""
     random, B, device = batch.random(), len(batch.class_ids), batch.class_ids.device
-    noise, epsilon = (
-        torch.randn(B, width, generator=random, device=device) for width in (config.noise, config.condition)
-    )
-    return noise, epsilon
+    widths = (config.noise, config.condition, *later_noise(config))
+    noise, epsilon, *later = (torch.randn(B, n, generator=random, device=device) for n in widths)
+    return torch.cat([noise, *later], dim=1), epsilon
 
 
 def adversarial_phases(
     discriminator_loss: Callable[..., tuple[Tensor, Logs]],
     generator_loss: Callable[..., tuple[Tensor, Logs]],
-    inputs: Callable[[Inputs, Any], Inputs] = lambda inputs, loss: inputs,
+    inputs: Callable[[Inputs, Any], tuple[Any, ...]] = lambda inputs, loss: inputs,
 ) -> tuple[Phase, Phase]:
     """The discriminators learn, then the generator; both from the same generated images.
 
@@ -54,13 +63,18 @@ def adversarial_phases(
 
 
 def draw_noise(seeds: Sequence[int], config: Any) -> tuple[Tensor, Tensor]:
-    """B seeds -> noise (B, Z), epsilon (B, C), each row a function of its seed alone."""
-    rows = [
-        torch.randn(config.noise + config.condition, generator=torch.Generator().manual_seed(int(seed)))
-        for seed in seeds
-    ]
-    noise, epsilon = torch.stack(rows).split([config.noise, config.condition], dim=1)
-    return noise, epsilon
+    """B seeds -> noise (B, Z), epsilon (B, C), each row a function of its seed alone; Z with that of later stages.
+
+    Theirs is drawn last, stage by stage: a generator that has grown gives a seed the first images that it had.
+    """
+    rows = []
+    for seed in seeds:
+        random = torch.Generator().manual_seed(int(seed))
+        widths = (config.noise + config.condition, *later_noise(config))
+        rows.append(torch.cat([torch.randn(n, generator=random) for n in widths]))
+    width = noise_width(config) - config.noise
+    noise, epsilon, later = torch.stack(rows).split([config.noise, config.condition, width], dim=1)
+    return torch.cat([noise, later], dim=1), epsilon
 
 
 def sample(generator: nn.Module, text: TextFeatures, seeds: Sequence[int]) -> GeneratorOutput:
@@ -80,7 +94,7 @@ def adversarial_family(
     discriminators: Callable[[Any], nn.ModuleList],
     discriminator_loss: Callable[..., tuple[Tensor, Logs]],
     generator_loss: Callable[..., tuple[Tensor, Logs]],
-    inputs: Callable[[Inputs, Any], Inputs] = lambda inputs, loss: inputs,
+    inputs: Callable[[Inputs, Any], tuple[Any, ...]] = lambda inputs, loss: inputs,
 ) -> Family:
     """A family of GANs. doc: its file's, whose first line is the title; inputs: as of `adversarial_phases`."""
     return Family(

@@ -28,13 +28,15 @@ Logs = dict[str, Tensor]
 
 class GeneratorOutput(NamedTuple):
     """images: (B, 3, s, s) in [-1, 1] of every stage; attention: (B, L, s, s) of every attending stage;
-    mean, log_var: (B, C) of conditioning augmentation, without width where a family has none.
+    mean, log_var: (B, C) of conditioning augmentation, without width where a family has none; spread: (B,), how far
+    apart two images of each caption are, as `t2i.losses.spread` says, without rows where a training does not ask.
     """
 
     images: tuple[Tensor, ...]
     attention: tuple[Tensor, ...] = ()
     mean: Tensor = torch.zeros(0, 0)
     log_var: Tensor = torch.zeros(0, 0)
+    spread: Tensor = torch.zeros(0)
 
 
 class MicroBatch(NamedTuple):
@@ -81,6 +83,8 @@ class Needs:
         ""  # the setting that asks for a text encoder with an image encoder, such as damsm_weight=5
     )
     backbone: str = ""  # pretrained network whose weights file must be named
+    # the setting that the first stage alone learns from, such as mode_seeking_weight=1
+    first_stage: str = ""
 
 
 @dataclass(frozen=True)

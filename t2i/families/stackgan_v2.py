@@ -19,7 +19,13 @@ from core.precision import at_least_float32
 from t2i.discriminators.convolutional import ConvolutionalDiscriminator
 from t2i.encoders.base import ConditionEncoder, TextFeatures
 from t2i.families.adversarial import adversarial_family
-from t2i.families.attngan import AttnGanConfig, ConditioningAugmentation, FirstStage, ResidualBlock, up_block
+from t2i.families.attngan_generator import (
+    AttnGanConfig,
+    ConditioningAugmentation,
+    FirstStage,
+    ResidualBlock,
+    up_block,
+)
 from t2i.families.base import GeneratorOutput, Needs
 from t2i.layers import conv3x3, initialise_orthogonal, tile_spatially
 from t2i.losses import adversarial_loss, generator_adversarial_loss, kl_divergence
