@@ -164,7 +164,7 @@ def test_a_painter_grows_from_a_smaller_one(tiny_world, tmp_path):
     }
     painter_of(first["generator"], encoder).save(tmp_path / "painter", "# card", training, half=False)
     save_discriminators(tmp_path / "painter", first["discriminators"].state_dict())
-    before = start_from(str(tmp_path / "painter"), second, "abc")
+    before, _ = start_from(str(tmp_path / "painter"), second, "abc")
     assert (before["pictures"], before["hours"]) == (90 + 7, 1.5)
     for a, b in zip(first["discriminators"].parameters(), second["discriminators"].parameters(), strict=True):
         assert torch.equal(a, b)

@@ -12,6 +12,9 @@ import torch
 from torchvision.models import squeezenet1_1
 
 from core.files import read_json
+from t2i.encoders.registry import load_encoder
+from t2i.families.attngan import AttnGanConfig, Generator
+from t2i.painter import painter_of
 from training.config import load_config
 from training.schedule import linear_end
 
@@ -33,6 +36,15 @@ TRAININGS = {
         "gan=projected", "gan.backbone=squeezenet1_1", "gan.width=4", "gan.discriminator_width=4", "gan.mixing_width=4",
         "gan.text_width=3", "gan.noise=5", "gan.damsm_weight=0.2", "batch=4",
     ],
+    "train_gan grown": [  # from a painter of one stage, which goes on slowly; the second has noise of its own
+        "gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.condition=6", "gan.noise=5",
+        "gan.residual_blocks=1", "gan.stage_noise=3", "gan.mode_seeking_weight=0.5", "gan.consistency_weight=1.0",
+        "earlier_rate=0.1", "batch=4",
+    ],
+    "train_gan frozen": [
+        "gan.stages=2", "gan.width=4", "gan.discriminator_width=4", "gan.condition=6", "gan.noise=5",
+        "gan.residual_blocks=1", "earlier_rate=0", "batch=4",
+    ],
     "train_asr": [
         "model.width=16", "model.heads=2", "model.encoder_layers=1", "model.decoder_layers=1",
         "model.feed_forward=16", "batch_seconds=20", "warmup=2", "validation_clips=2", "beam=2",
@@ -48,11 +60,23 @@ def words_of(script: str, world: Path, runs: Path, name: str) -> list[str]:
         more += [f"backbone_weights={runs / 'squeezenet1_1.pth'}"]
         if not (runs / "squeezenet1_1.pth").exists():
             torch.save(squeezenet1_1(weights=None).state_dict(), runs / "squeezenet1_1.pth")
+    if script.endswith(("grown", "frozen")):
+        more += [f"start={one_stage(world / 'damsm', runs / 'one_stage')}"]
     return [
         *TRAININGS[script], *more, f"data.root={world / data}", f"data.cache={world / data / 'cache'}",
         f"run.root={runs}", f"run.name={name}", f"run.steps={STEPS}", f"run.save_every={SAVED}",
         "run.log_every=1", "run.sample_every=0", "run.threads=1",
     ]  # fmt: skip
+
+
+def one_stage(encoder: Path, folder: Path) -> Path:
+    """An AttnGAN painter to grow from, which has learnt nothing."""
+    if not folder.exists():
+        torch.manual_seed(0)
+        damsm = load_encoder(encoder)
+        sizes = AttnGanConfig(stages=1, width=4, embedding=16, condition=6, noise=5, residual_blocks=1)
+        painter_of(Generator(sizes), damsm).save(folder, "# card", {"encoder": damsm.checksum})
+    return folder
 
 
 def train(script: str, words: list[str]) -> None:
