@@ -111,7 +111,7 @@ def family(config: object, B: int = 4, **of_losses: Any) -> Values:
     """
     torch.manual_seed(0)  # for what is translated
     of = family_of(config)
-    losses, module = of.loss(**of_losses), sys.modules[type(config).__module__]
+    losses, module = of.loss(**of_losses), sys.modules[of.loss.__module__]
     networks = of.build(config)
     G, Ds = filled(networks["generator"]).train(), filled(networks["discriminators"]).train()
     damsm = small_damsm().eval().requires_grad_(False) if of.needs(config, losses).image_encoder else None

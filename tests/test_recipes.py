@@ -2,12 +2,14 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from core.errors import UserError
-from recipes import curve, families, recognizer_ablations
+from recipes import curve, extra_stage, families, recognizer_ablations
 from recipes.common import chosen
 from visualization.curves import loglog_curve
 
@@ -36,6 +38,35 @@ def test_rows_are_chosen_by_name():
         UserError, match=r'no row "quik" \(did you mean "quick"\?\); there are quick, batch_8'
     ):
         chosen(["quik"], rows, "row")
+
+
+def test_the_finest_details_of_a_picture_are_its_sharpness():
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 1.0
+    ramp = torch.arange(8.0).expand(8, 8)
+    values = [extra_stage.sharpness(grey.expand(3, 8, 8)) for grey in (board, ramp, 0 * ramp)]
+    assert values == pytest.approx([4, 0, 0], abs=1e-5)
+
+
+def test_pictures_are_enlarged_where_they_are_smaller():
+    drawn = (torch.rand(3, 3, 1, 1) * 2 - 1).expand(3, 3, 64, 64)  # of one colour each
+
+    def paint(texts: list[str], seeds: range) -> SimpleNamespace:
+        return SimpleNamespace(images=(drawn[list(seeds)],))
+
+    painter, captions = SimpleNamespace(paint=paint), ["a", "b", "c"]
+    assert torch.equal(torch.stack(list(extra_stage.pictures(painter, captions, 64))), drawn)
+    large = torch.stack(list(extra_stage.pictures(painter, captions, 128)))
+    torch.testing.assert_close(large, drawn[:, :, :1, :1].expand(3, 3, 128, 128))
+
+
+@pytest.mark.parametrize("words", [[extra_stage.QUICK, *row] for row in extra_stage.VARIETY.values()]
+                         + [[*row, "start=x"] for row in extra_stage.STAGES.values() if row])  # fmt: skip
+def test_rows_of_the_extra_stage_are_settings_of_the_trainer(words: list[str]):
+    from training import gan
+    from training.config import load_config
+
+    config = load_config("train_gan", gan.TrainGan, words)
+    gan.check(config, SimpleNamespace(sees_images=True, can_guide=True))
 
 
 def test_the_recipe_of_real_birds_says_what_it_needs(tmp_path):
