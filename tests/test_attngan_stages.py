@@ -25,6 +25,7 @@ from t2i.families.attngan import (
 )
 from t2i.families.base import GeneratorOutput
 from t2i.losses import consistency_loss, mode_seeking_loss, spread
+from t2i.onnx import PainterGraph
 from t2i.painter import Painter, painter_of
 from training import gan as train_gan
 from training.config import CONFIGS, load_config
@@ -152,6 +153,18 @@ def test_a_seed_keeps_its_noise_when_stages_are_added():
     assert torch.equal(three[:, :8], two) and torch.equal(two[:, :5], plain)
     assert torch.equal(epsilon, same) and torch.equal(epsilon, also)
     assert not torch.equal(three[:, 5:8], three[:, 8:])
+
+
+def test_what_is_exported_is_given_the_noise_of_all_stages(tiny_world: Path):
+    painter = painter_of(generator(stage_noise=3), load_encoder(tiny_world / "damsm"))
+    torch.nn.init.normal_(painter.generator.next[0].noise.to_map.weight)
+    known = painter.encoder.vocabulary_words
+    words = torch.tensor([[known.index(word) for word in ("red", "bird")]])
+    with torch.no_grad():
+        found = PainterGraph(painter)(words, torch.cat(noises(painter.config), dim=1))
+    expected = painter.paint(["red bird"] * 2, [0, 1])
+    for ours, theirs in zip(found, (*expected.images, *expected.attention), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
 # ---- stages that agree ----
