@@ -29,6 +29,7 @@ from t2i.onnx import PainterGraph
 from t2i.painter import Painter, painter_of
 from training import gan as train_gan
 from training.config import CONFIGS, load_config
+from training.distributed import SharedBatchNorm
 from training.warm_start import start_from
 
 
@@ -333,6 +334,14 @@ def test_frozen_images_are_not_judged():
     loss.backward()
     assert logs.keys() == {"d_128"} and all(p.grad is None for p in Ds[0].parameters())
     assert all(p.grad is not None for p in Ds[1].parameters())
+
+
+def test_a_frozen_norm_stays_frozen_among_several_processes():
+    norm = torch.nn.BatchNorm2d(3).eval()
+    norm.running_mean.normal_()
+    x = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(SharedBatchNorm(norm)(x), norm(x))
+    assert norm.num_batches_tracked == 0
 
 
 @pytest.mark.parametrize(
