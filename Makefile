@@ -25,7 +25,7 @@ lint: $(STAMP)-dev  ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m mypy $(CODE)
 
-reproduce: $(STAMP)  ## train and measure every model of the demo from nothing (under an hour on two cores)
+reproduce: $(STAMP)  ## train and measure the models of painted birds from nothing (three quarters of an hour on two cores)
 	PATH="$(abspath $(VENV))/bin:$$PATH" bash recipes/painted_birds.sh quick
 
 help: ## this list

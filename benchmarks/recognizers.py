@@ -1,6 +1,6 @@
 """Recognisers side by side: `python -m benchmarks.recognizers --recognizers NAME ... --speech FOLDER:SPLIT ...`.
 
-    python -m benchmarks.recognizers --recognizers weights/painted-recognizer pocketsphinx whisper:tiny.en \\
+    python -m benchmarks.recognizers --recognizers weights/recognizer pocketsphinx whisper:tiny.en \\
         --speech LibriSpeech:test-clean kokoro_unseen:test --limit 100 --write
 
 NAME is what `evaluate.py --recognizer` takes. Ours has a row for each way to decode: greedy, beam, beam with its

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from core.errors import UserError
 
-RECOGNIZER = Path("weights/painted-recognizer")
+RECOGNIZER = Path("weights/recognizer")
 DAMSM = Path("weights/painted-damsm")
 REAL_DAMSM = Path("weights/real-damsm")
 PARTS = Path("weights/painted-parts")

@@ -5,8 +5,9 @@
 #
 # datasets/ holds the recordings of configs/data/read_speech.yaml and CUB with captions in datasets/cub:
 # docs/recognition.md says where each comes from. The synthetic voices are those of espeak and of the programs flite and
-# festival; the pronunciations are CMUdict's (pip install "saybird[pocketsphinx]"). Stopped or killed, the same command
-# goes on. RECIPE_PYTHON names another Python, RECIPE_PROCESSES how many share a batch (2).
+# festival; docs/results.md has a check in voices of Kokoro, an engine that is never trained on. The pronunciations are
+# CMUdict's (pip install "saybird[pocketsphinx]"). Stopped or killed, the same command goes on. RECIPE_PYTHON names
+# another Python, RECIPE_PROCESSES how many share a batch (2).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source recipes/stages.sh
@@ -23,7 +24,7 @@ stages=(
   "voices   1200  speak captions and books with espeak, flite and Festival"
   "language  120  get texts, and make the language model of the search"
   "lexicon   200  and the pronunciations of its words"
-  "read    11500  train on people and these voices"
+  "read     5900  train on people and these voices"
   "confide   600  fit the words' confidence on validation clips"
   "release     1  copy the model to weights/"
   "measure   600  measure it on the test sets"
@@ -34,6 +35,8 @@ voices() {
   spoken flite_train flite 1500 11
   spoken festival_train festival 600 12
   spoken synthetic_val flite,festival,espeak 60 14 --texts cub-val --tempo 0.9 1.1
+  spoken unheard_flite flite 60 21 --voices never-trained --texts cub-test
+  spoken unheard_festival festival 60 21 --voices never-trained --texts cub-test
 }
 language() {
   [[ -f datasets/texts/sentences.txt ]] || "$python" -m data.prepare texts --download
@@ -54,7 +57,8 @@ confide()  {
 release()  { release_model recognizer_read_speech recognizer; }
 measure()  {
   "$python" -m benchmarks.recognizers --recognizers weights/recognizer --write --speech \
-    datasets/LibriSpeech:test-clean datasets/CommonVoice-v1-dev:test datasets/spoken_captions:test_voices
+    datasets/LibriSpeech:test-clean datasets/CommonVoice-v1-dev:test datasets/unheard_flite:test \
+    datasets/unheard_festival:test
 }
 
 run_stages recogniser

@@ -107,9 +107,10 @@ def test_a_calibrated_recogniser_says_what_its_calibration_does(root, tmp_path):
     """Saved with the model, loaded with it; texts and times are those of the uncalibrated one."""
     from evaluation.calibrate import save
 
-    plain = Recognizer.load(root / "weights" / "painted-recognizer")
+    plain = Recognizer.load(root / "weights" / "recognizer")
+    plain.calibration = None
     folder = plain.save(tmp_path / "model", "# card\n", half=False)
-    numbers = {"bias": 0.3} | {name: 0.1 * i for i, name in enumerate(SCORES)}
+    numbers = {"bias": 0.3} | {name: 0.1 * i for i, name in enumerate(plain.score_names(1))}
     save(folder, numbers)
     assert read_json(folder / "config.json")["config"]["confidence"] == numbers
     calibrated = Recognizer.load(folder)

@@ -5,6 +5,8 @@ import gzip
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +255,8 @@ def test_the_page_hears_and_paints_in_a_browser_without_a_server(exported):
 PIXELS = (
     "() => [...document.querySelector('#birds canvas').getContext('2d').getImageData(0, 0, 128, 128).data]"
 )
+
+
+def test_words_are_found_without_torch():
+    code = "import sys; import asr.lexicon_words, asr.lexicon, asr.language_model; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -287,7 +287,7 @@ def test_what_cannot_be_found_is_refused_in_one_line(with_set, given, said):
 
 def test_painters_are_listed_with_their_cards(shared, tmp_path):
     assert next(iter(shared.painters)) == "painted-attngan" and "real-projected" in shared.painters
-    assert "painted-recognizer" not in shared.painters
+    assert "recognizer" not in shared.painters
     assert all("---" not in choice.card[:4] and choice.card for choice in shared.painters.values())
     with pytest.raises(UserError, match="train one"):
         models.Models(tmp_path)
@@ -415,11 +415,11 @@ def test_a_minute_of_many_words_is_told_shortly():
 
 def test_recognisers_are_listed_with_their_cards(shared, monkeypatch):
     assert (
-        next(iter(shared.recognizers)) == "painted-recognizer" and "painted-attngan" not in shared.recognizers
+        next(iter(shared.recognizers)) == "recognizer" and "painted-attngan" not in shared.recognizers
     )
     assert shared.recognizer().is_ours and "WER" in shared.recognizer().card
     monkeypatch.setattr("asr.recognizers.registry.installed", lambda: ["whisper:tiny.en", "pocketsphinx"])
-    assert list(models.recognizers(ROOT))[0] == "painted-recognizer"
+    assert list(models.recognizers(ROOT))[0] == "recognizer"
     assert list(models.recognizers(ROOT))[-2:] == ["whisper:tiny.en", "pocketsphinx"]
     assert list(models.recognizers(ROOT, "pocketsphinx"))[0] == "pocketsphinx"
     with pytest.raises(UserError, match="did you mean"):

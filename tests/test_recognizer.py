@@ -196,7 +196,7 @@ def test_folder_of_something_else_is_refused(trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def released(root) -> Recognizer:
-    return Recognizer.load(root / "weights" / "painted-recognizer")
+    return Recognizer.load(root / "weights" / "recognizer")
 
 
 def test_silence_around_a_sentence_changes_none_of_its_words(released, root):
@@ -227,7 +227,7 @@ def test_a_long_recording_is_heard_between_its_pauses(released, root):
     one = {name: released.transcribe(clip, beam=2).text for name, clip in clips.items()}
     assert heard.text == " ".join(one[name] for name in names) == " ".join(word.text for word in heard.words)
     times = [time for word in heard.words for time in (word.start, word.end)]
-    assert times == sorted(times) and times[-1] <= heard.seconds and 0.9 < heard.confidence < 1
+    assert times == sorted(times) and times[-1] <= heard.seconds and 0.6 < heard.confidence < 1
     assert released.transcribe_batch([sound, clips["red_crown"]], beam=2) == [heard.text, one["red_crown"]]
     pieces = pieces_of(sound)
     assert len(pieces) == len(names)

@@ -282,9 +282,9 @@ def test_names_of_results(tmp_path: Path):
     assert recognizer_name("pocketsphinx") == "pocketsphinx"
     assert recognizer_name(Path("whisper:tiny.en")) == "whisper-tiny.en"
     assert recognizer_name(f"whisper:{tmp_path / 'mine'}") == "whisper-mine"
-    assert recognizer_name("weights/painted-recognizer") == "painted-recognizer"
+    assert recognizer_name("weights/recognizer") == "recognizer"
     assert (
-        weights_folder(f"whisper:{tmp_path}") == tmp_path and external("weights/painted-recognizer") is None
+        weights_folder(f"whisper:{tmp_path}") == tmp_path and external("weights/recognizer") is None
     )
 
 
@@ -294,7 +294,7 @@ def test_two_recognisers_have_results_of_their_own(tmp_path: Path, monkeypatch: 
     for folder in ("a", "b"):
         (tmp_path / folder / "mine").mkdir(parents=True)
         names.append(f"whisper:{tmp_path / folder / 'mine'}")
-    names += ["whisper:tiny.en", "pocketsphinx", "weights/painted-recognizer"]
+    names += ["whisper:tiny.en", "pocketsphinx", "weights/recognizer"]
     files = []
     for name in names:
         options = parse_options(["--metric", "wer", "--recognizer", name])

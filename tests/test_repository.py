@@ -128,7 +128,7 @@ def test_git_keeps_the_data_room():
 
 def test_every_released_model_is_whole_and_has_a_card():
     folders = sorted(path for path in (ROOT / "weights").glob("*") if path.is_dir())
-    of_the_demo = {"painted-parts", "painted-damsm", "painted-recognizer", "painted-attngan"}
+    of_the_demo = {"painted-parts", "painted-damsm", "recognizer", "painted-attngan"}
     assert of_the_demo <= {folder.name for folder in folders}
     for folder in folders:
         assert (folder / "model.safetensors").is_file(), folder

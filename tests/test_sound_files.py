@@ -268,7 +268,7 @@ def test_hearing_needs_no_torchaudio(root, monkeypatch):
         monkeypatch.delitem(sys.modules, name)  # they are imported anew
     monkeypatch.setitem(sys.modules, "torchaudio", None)
     recognizer = importlib.import_module("asr.recognizer").Recognizer.load(
-        root / "weights" / "painted-recognizer"
+        root / "weights" / "recognizer"
     )
     heard = recognizer.transcribe(root / "samples" / "blue_bird.ogg", beam=2)
     assert heard.text == "a small blue bird with a white breast and an orange beak"

@@ -18,7 +18,7 @@ SAMPLES = ("blue_bird", "green_tail", "red_crown")
 
 @pytest.fixture(scope="module")
 def released(root) -> Recognizer:
-    return Recognizer.load(root / "weights" / "painted-recognizer")
+    return Recognizer.load(root / "weights" / "recognizer")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@
 const $ = id => document.getElementById(id);
 const BIRDS = 4;
 const RATE = 16000;
-const DOUBTFUL = 0.6;  // probability of a word
+const DOUBTFUL = 0.5;  // probability of a word
 const LONGEST = 60;  // seconds
 
 // ---- files ----

@@ -140,7 +140,7 @@ def is_folder(path: Path) -> bool:
 
 
 def recognizer_name(name: Path | str) -> str:
-    """What results and files call it: painted-recognizer, whisper-tiny.en, pocketsphinx."""
+    """What results and files call it: recognizer, whisper-tiny.en, pocketsphinx."""
     kind, _, which = str(name).partition(":")
     if external(name) is None:
         return model_name(Path(name))
