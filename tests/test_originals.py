@@ -116,7 +116,7 @@ def test_next_stage(mask: str, mode: str, dtype: torch.dtype):
     model = nn.ModuleDict({"generator": Generator(config)}).train(mode == "train")
     golden.load(model, names_of(config), "netG.h_net2", whole=False)
     hidden, words = golden.input("h_code"), golden.input("word_embs")
-    out, attention = model["generator"].next[0](hidden, of_words(words, golden.input("mask")))
+    out, (attention,) = model["generator"].next[0](hidden, of_words(words, golden.input("mask")))
     loss = probe([out, attention])
     loss.backward()
     values = {"out/out_code": out, "out/att": attention, "loss/scalar": loss}

@@ -206,7 +206,7 @@ class NextStage(nn.Module):
         self.up = up_block(2 * width, wider)
 
     def forward(
-        self, hidden: Tensor, text: TextFeatures, noise: Tensor | None
+        self, hidden: Tensor, text: TextFeatures, noise: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """hidden (B, g, s, s), noise (B, n) if there is any -> (B, g, 2s, 2s), attention (B, L, s, s) unless `plain`.
 
