@@ -6,7 +6,7 @@ A folder needs nothing else to be loaded; `weights/` and `runs/*/model` hold suc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from safetensors.torch import save
@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from core.checkpoints import read_tensors
 from core.errors import UserError
-from core.fields import shown
+from core.fields import build, shown
 from core.files import make_folder, read_json, sha256, write_bytes, write_json, write_text
 
 FORMAT_VERSION = 2  # 1: keys may be missing, which then have their defaults, and bear older names
@@ -185,3 +185,29 @@ def load_weights(module: torch.nn.Module, state: dict[str, torch.Tensor], source
         )
     # assigned rather than copied, which a module on the meta device needs
     module.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, assign=True)
+
+
+class FromConfig(Protocol):
+    """A class of networks of which a config says everything; `checksum` is that of the weights."""
+
+    kind: str
+    checksum: str
+
+    def __init__(self, config: Any) -> None: ...
+
+
+N = TypeVar("N", bound=FromConfig)
+
+
+def load_network(network: type[N], config: type[Any], folder: Path | str) -> N:
+    """A trained network of a class of config dataclass `config`, frozen, in eval mode. Raises UserError as `load_model`
+    does."""
+    files = load_model(folder, network.kind)
+    settings = build(config, files.config, f"{folder}/config.json")
+    with meta_device():
+        model = network(settings)
+    assert isinstance(model, torch.nn.Module)
+    load_weights(model, files.state, folder)
+    model.checksum = files.checksum
+    model.eval().requires_grad_(False)
+    return model

@@ -145,9 +145,7 @@ class Evaluator:
         part_locator or recognizer."""
         from asr.recognizers.registry import recognizer_name
 
-        folder = getattr(
-            self.options, {"part_classifier": "classifier", "part_locator": "locator"}.get(option, option)
-        )
+        folder = getattr(self.options, option.removeprefix("part_"))
         name = recognizer_name(folder) if option == "recognizer" else model_name(folder)
         return {"name": name, "sha256": getattr(self, option).checksum}
 

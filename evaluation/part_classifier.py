@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.fields import bounded, build, list_of
-from core.model_folder import load_model, load_weights, meta_device
+from core.fields import bounded, list_of
+from core.model_folder import load_network
 from core.precision import at_least_float32
 
 
@@ -54,13 +54,7 @@ class PartClassifier(nn.Module):
     @classmethod
     def load(cls, folder: Path | str) -> "PartClassifier":
         """A trained classifier, in eval mode. Raises UserError as `load_model` does."""
-        files = load_model(folder, cls.kind)
-        config = build(PartClassifierConfig, files.config, f"{folder}/config.json")
-        with meta_device():
-            model = cls(config)
-        load_weights(model, files.state, folder)
-        model.checksum = files.checksum
-        return model.eval().requires_grad_(False)
+        return load_network(cls, PartClassifierConfig, folder)
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> details, context, each (B, 2W, S/4, S/4)."""

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.fields import bounded, build, list_of, one_of
-from core.model_folder import load_model, load_weights, meta_device
+from core.fields import bounded, list_of, one_of
+from core.model_folder import load_network
 from core.precision import at_least_float32
 from data.cub_captions import PARTS as CAPTIONED
 from data.cub_parts import PARTS
@@ -99,13 +99,7 @@ class PartLocator(nn.Module):
     @classmethod
     def load(cls, folder: Path | str) -> "PartLocator":
         """A trained locator, in eval mode. Raises UserError as `load_model` does."""
-        files = load_model(folder, cls.kind)
-        config = build(PartLocatorConfig, files.config, f"{folder}/config.json")
-        with meta_device():
-            model = cls(config)
-        load_weights(model, files.state, folder)
-        model.checksum = files.checksum
-        return model.eval().requires_grad_(False)
+        return load_network(cls, PartLocatorConfig, folder)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, H, W) in [-1, 1] -> logits of heat (B, P, h, w), h near S / 4, and of being visible (B, P)."""

@@ -268,14 +268,7 @@ def _list_before(
             nouns.append(j)
             if tokens[j] == "bird":
                 break
-        elif tokens[j] not in fillers and tokens[j] not in (
-            "and",
-            ",",
-            "that",
-            "which",
-            "feathers",
-            "feather",
-        ):
+        elif tokens[j] not in fillers | {"and", ",", "that", "which", "feathers", "feather"}:
             break
         j -= 1
     return nouns

@@ -253,28 +253,24 @@ class Generator(nn.Module):
         other_noise: another (B, Z + n + ...), from which the first images are generated again for `spread`.
         """
         code, mean, log_var = self.augment(text.sentence, epsilon)
-        pyramid, maps = self.until_first_image(code, noise, text)
-        _, later = self.by_stage(noise)
-        for refine, own in zip(self.next[self.before :], later[self.before :], strict=True):
-            hidden, attention = refine(pyramid[-1], text, own)
-            pyramid.append(hidden)
-            maps += attention
+        pyramid, maps = self.hidden_images(code, noise, text, len(self.next))
         images = [self.image(i, hidden) for i, hidden in enumerate(pyramid[-len(self.to_image) :])]
         output = GeneratorOutput(tuple(images), tuple(maps), mean, log_var)
         if other_noise is None:
             return output
-        others = self.image(0, self.until_first_image(code, other_noise, text)[0][-1])
+        others = self.image(0, self.hidden_images(code, other_noise, text, self.before)[0][-1])
         read = self.config.noise + sum(self.config.later_noise[: self.before])  # of the noise, up to there
         return output._replace(spread=spread(images[0], others, noise[:, :read], other_noise[:, :read]))
 
-    def until_first_image(
-        self, code: Tensor, noise: Tensor, text: TextFeatures
+    def hidden_images(
+        self, code: Tensor, noise: Tensor, text: TextFeatures, stages: int
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """code (B, C), noise (B, Z + n + ...) -> the hidden images up to the one of 64 px, and their attention."""
+        """code (B, C), noise (B, Z + n + ...) -> the hidden images of the first stage and so many later ones, and their
+        attention."""
         first, later = self.by_stage(noise)
         pyramid: list[Tensor] = [self.first(code, first)]  # (B, g, s, s)
         maps: list[Tensor] = []
-        for refine, own in zip(self.next[: self.before], later, strict=False):
+        for refine, own in zip(self.next[:stages], later[:stages], strict=True):
             hidden, attention = refine(pyramid[-1], text, own)
             pyramid.append(hidden)
             maps += attention
