@@ -24,6 +24,7 @@ class LossWeights:
         CTC_WEIGHT, 0.0, 1.0
     )  # Watanabe et al. 2017; the rest is attention, where there is a decoder
     phones: float = bounded(0.0, 0.0, 100.0)  # cross entropy of the phones of frames, beside all this
+    mmi: float = bounded(0.0, 0.0, 100.0)  # lattice-free MMI of the phones (asr.mmi), beside all this
     smoothing: float = bounded(0.1, 0.0, 0.9)  # of the decoder's labels
     # CTC of the encoder's middle layer, of CTC in all (Lee and Watanabe 2021, "Intermediate Loss Regularization")
     intermediate: float = bounded(0.0, 0.0, 0.99)
@@ -38,6 +39,7 @@ class JointLoss(NamedTuple):
     attention: Tensor
     consistency: Tensor
     phones: Tensor
+    mmi: Tensor
 
 
 def ctc_loss(logits: Tensor, is_pad: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -98,12 +100,14 @@ def joint_loss(
     ends: Tensor | None = None,
     labels: Tensor | None = None,
     frames: Tensor | None = None,
+    mmi: Tensor | None = None,
 ) -> JointLoss:
     """w * CTC + (1 - w) * attention (Watanabe et al. 2017, Eq. 12), and a share of consistency, each in nats per token.
 
-    tokens (B, L), lengths (B,) -> four scalars. With weights.consistency the batch is two views of each clip, the
+    tokens (B, L), lengths (B,) -> scalars. With weights.consistency the batch is two views of each clip, the
     second B / 2 further on. ends: what to divide by where this is part of a batch, its tokens and an end for each text.
-    labels (B, T): of the frames' phones, where they are known; frames: of the batch that have one.
+    labels (B, T): of the frames' phones, where they are known; frames: of the batch that have one. mmi (B,):
+    of each clip, by `asr.mmi.mmi_loss`, where it is asked for.
     """
     weights = weights or LossWeights()
     ends = (lengths + 1).sum() if ends is None else ends
@@ -119,7 +123,7 @@ def joint_loss(
                 f"loss.intermediate={weights.intermediate}: this encoder does not show its middle layer; set it to 0"
             )
         total_ctc = (1 - weights.intermediate) * ctc + weights.intermediate * ctc_of(outputs.middle_logits)
-    attention = consistency = phones = torch.zeros_like(ctc)
+    attention = consistency = phones = sequences = torch.zeros_like(ctc)
     total = weights.ctc * total_ctc
     if outputs.logits is not None:
         attention = attention_loss(outputs.logits, tokens, lengths, weights.smoothing).sum() / ends
@@ -129,8 +133,11 @@ def joint_loss(
         frames = (labels != IGNORED).sum() if frames is None else frames
         phones = phone_loss(outputs.phone_logits, labels) / frames
         total = total + weights.phones * phones
+    if mmi is not None:
+        sequences = mmi.sum() / ends
+        total = total + weights.mmi * sequences
     if weights.consistency:
         # `ends` counts both views, the loss has one value for the two
         consistency = 2 * consistency_loss(outputs.ctc_logits, outputs.is_pad).sum() / ends
         total = total + weights.ctc * weights.consistency * consistency
-    return JointLoss(total, ctc, attention, consistency, phones)
+    return JointLoss(total, ctc, attention, consistency, phones, sequences)

@@ -47,7 +47,7 @@ class SavedConfig(ModelConfig):
     )  # the calibration's numbers, none before it is fitted
     end_silence: float | None = None  # the first releases hear pieces as they are
     language_model_weight: float = bounded(LANGUAGE_MODEL_WEIGHT, 0.0, 10.0)
-    word_bonus: float = bounded(WORD_BONUS, 0.0, 10.0)  # nats a word, where there is a language model
+    word_bonus: float = bounded(WORD_BONUS, -10.0, 10.0)  # nats a word, where there is a language model
     phone_weight: float = bounded(PHONE_WEIGHT, 0.0, 10.0)  # of the phones in the search of a lexicon
 
 

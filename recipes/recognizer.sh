@@ -24,7 +24,8 @@ stages=(
   "voices   1200  speak captions and books with espeak, flite and Festival"
   "language  120  get texts, and make the language model of the search"
   "lexicon   200  and the pronunciations of its words"
-  "read     5900  train on people and these voices"
+  "read     5900  train on people and these voices, frame by frame"
+  "sentence 6300  go on by whole sentences: lattice-free MMI"
   "confide   600  fit the words' confidence on validation clips"
   "release     1  copy the model to weights/"
   "measure   600  measure it on the test sets"
@@ -50,11 +51,12 @@ train()  {
     --nproc-per-node "${RECIPE_PROCESSES:-2}" train_asr.py "$@"
 }
 read() { train experiment=recognizer_read_speech; }
+sentence() { train experiment=recognizer_read_speech_mmi; }
 confide()  {
-  "$python" -m evaluation.calibrate --recognizer runs/recognizer_read_speech/model --split val \
+  "$python" -m evaluation.calibrate --recognizer runs/recognizer_read_speech_mmi/model --split val \
     --speech CommonVoice-v1-dev --speech synthetic_val
 }
-release()  { release_model recognizer_read_speech recognizer; }
+release()  { release_model recognizer_read_speech_mmi recognizer; }
 measure()  {
   "$python" -m benchmarks.recognizers --recognizers weights/recognizer --write --speech \
     datasets/LibriSpeech:test-clean datasets/CommonVoice-v1-dev:test datasets/unheard_flite:test \

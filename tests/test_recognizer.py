@@ -360,7 +360,7 @@ def with_phones(folder) -> list[str]:
     model = language_model.train({"birds": ["a red bird", "it has a blue head"] * 2}, order=2, prune=0.0)
     save_language_model(model, folder / "lm.safetensors")
     return [
-        "model.encoder=conformer", "model.decoder_layers=0", "model.phones=true", "loss.phones=1.0",
+        "model.encoder=conformer", "model.decoder_layers=0", "model.phones=true", "loss.phones=1.0", "loss.mmi=0.5",
         f"alignment.lexicon={folder / 'lexicon.txt'}", "alignment.steps=2", "alignment.equal=1",
         f"search.language_model={folder / 'lm.safetensors'}", "search.phone_weight=0.6",
     ]  # fmt: skip
@@ -504,6 +504,7 @@ def test_clips_too_short_for_their_text_are_named(tmp_path, caplog):
         ("model", ModelConfig(kernel=4), "kernel=4: an odd"), ("model", ModelConfig(dropout=2.0), "dropout=2.0"),
         ("model", ModelConfig(encoder="rnn"), 'no speech encoder "rnn"'),
         ("augment", Augmentation(snr=(5.0, float("inf"))), "snr"), ("batch_seconds", 1.0, "batch holds 1 s"),
+        ("loss", LossWeights(mmi=1.0), "loss.mmi is of a network that tells phones: set model.phones=true"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_one_line(tmp_path, key, value, said):

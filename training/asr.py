@@ -15,6 +15,7 @@ from asr.batches import BatchPlan
 from asr.features import LogMel
 from asr.language_model import load_language_model
 from asr.losses import JointLoss, LossWeights, joint_loss
+from asr.mmi import mmi_loss
 from asr.model import ModelConfig, PhoneHead, SpeechModel, count_parameters
 from asr.recognizer import BEAM, LANGUAGE_MODEL_WEIGHT, PHONE_WEIGHT, WORD_BONUS, Recognizer
 from asr.tokenizer import Tokenizer
@@ -55,7 +56,7 @@ class Search:
         ""  # a file that python -m training.language_model makes, put into the model's folder
     )
     language_model_weight: float = bounded(LANGUAGE_MODEL_WEIGHT, 0.0, 10.0)
-    word_bonus: float = bounded(WORD_BONUS, 0.0, 10.0)  # nats a word
+    word_bonus: float = bounded(WORD_BONUS, -10.0, 10.0)  # nats a word
     phone_weight: float = bounded(PHONE_WEIGHT, 0.0, 10.0)  # of the phones in the search of a lexicon
 
 
@@ -90,6 +91,9 @@ def main() -> None:
 def train(config: TrainAsr) -> None:
     """Train as configured and write the run's folder. Raises UserError for what a user can mend."""
     check(config)
+    for name in ("phones", "mmi"):
+        if getattr(config.loss, name) and not config.model.phones:
+            raise UserError(f"loss.{name} is of a network that tells phones: set model.phones=true, or loss.{name}=0")
     device = join(choose_device(config.run.device))
     run = Run(config, config.run, device)
     state = run.restore()
@@ -139,7 +143,7 @@ def train(config: TrainAsr) -> None:
     def batch_of(items: Sequence[int], step: int) -> Batch:
         return make_batch(train_set, items, tokenizer, config.augment, config.run.seed, step)
 
-    if frame_labels and not state:
+    if frame_labels and config.loss.phones and not state:
         # every process on whole batches, so that all have the same; Adam's moments are not worth sharing
         with Prefetcher(lambda step: batch_of(items_at(step), step)) as batches:
             heard = (batches[step] for step in range(config.alignment.steps))
@@ -219,12 +223,12 @@ def training_loss(
     views = 2 if config.loss.consistency else 1  # of each clip, whose masks differ
     ends = total(views * (batch.token_lengths + 1).sum())
     if not len(batch.items):  # the others have this batch's clips
-        return _of_nothing(model)
+        return _of_nothing(model, config.loss)
     features, is_pad = front_end(batch.samples, batch.lengths)  # (B, T, 80), (B, T)
-    labels, head = None, model.to_phones
-    if frame_labels and head:
+    labels, head, words = None, model.to_phones, said(batch, texts)
+    if frame_labels and head and config.loss.phones:
         frames = model.count_frames(features.shape[1]) * head.frames
-        labels = frame_labels(features, is_pad, said(batch, texts), frames).repeat(views, 1)
+        labels = frame_labels(features, is_pad, words, frames).repeat(views, 1)
     features, is_pad = features.repeat(views, 1, 1), is_pad.repeat(views, 1)
     tokens, lengths = batch.tokens.repeat(views, 1), batch.token_lengths.repeat(views)
     rngs = [
@@ -235,8 +239,14 @@ def training_loss(
     features = mask_features(features, is_pad, rngs, config.augment)
     with autocast(features.device, config.run.precision):
         outputs = model(features, is_pad, tokens)
-    counted = count_labels(head, labels) if frame_labels and head else None
-    return joint_loss(outputs, tokens, lengths, config.loss, ends, labels, counted)
+    counted = count_labels(head, labels) if labels is not None and head else None
+    mmi = None
+    if frame_labels and head and config.loss.mmi:
+        assert outputs.phone_logits is not None
+        scores = head.scores(outputs.phone_logits, config.search.phone_weight)
+        graphs = frame_labels.graphs(words) * views
+        mmi = mmi_loss(scores, (~outputs.is_pad).sum(dim=1), graphs, frame_labels.trigrams.to(scores))
+    return joint_loss(outputs, tokens, lengths, config.loss, ends, labels, counted, mmi)
 
 
 def said(batch: Batch, texts: Sequence[str]) -> list[str]:
@@ -252,11 +262,11 @@ def spoken(
     return *front_end(batch.samples.to(device), batch.lengths.to(device)), said(batch, texts)
 
 
-def _of_nothing(model: SpeechModel) -> JointLoss:
+def _of_nothing(model: SpeechModel, weights: LossWeights) -> JointLoss:
     """The losses of a process that has no clip of a batch: its part in what all do together."""
     # the same parameters must have a gradient everywhere
     nothing = torch.stack([parameter.sum() for parameter in model.parameters()]).sum() * 0.0
-    if model.to_phones:
+    if model.to_phones and weights.phones:
         count_labels(model.to_phones, None)
     return JointLoss(nothing, *(nothing.detach() for _ in JointLoss._fields[1:]))
 

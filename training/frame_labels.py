@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asr.alignment import Graph, pronunciation_graph
 from asr.lexicon import PHONES, Lexicon
 from asr.losses import IGNORED
+from asr.mmi import phone_trigrams
 from asr.tokenizer import Tokenizer
 from core.errors import UserError
 from core.fields import bounded
@@ -27,7 +30,7 @@ class Alignment:
 class FrameLabels:
     """Labels of the frames of a training's batches."""
 
-    def __init__(self, config: Alignment, texts: Iterable[str], tokenizer: Tokenizer):
+    def __init__(self, config: Alignment, texts: Sequence[str], tokenizer: Tokenizer):
         """texts: all that will be labelled. Raises UserError where the lexicon is missing or lacks a word of theirs."""
         if not config.lexicon:
             raise UserError(
@@ -43,6 +46,7 @@ class FrameLabels:
                 f"{config.lexicon} lacks {len(missing)} words of the transcripts ({', '.join(missing[:3])}); make it "
                 "anew with python -m training.lexicon and the same sets"
             )
+        self._texts = list(texts)
 
     def learn(
         self, batches: Iterable[tuple[Tensor, Tensor, Sequence[str]]], device: torch.device | str = "cpu"
@@ -58,6 +62,15 @@ class FrameLabels:
         """
         labels = self.aligner.label(self._spoken(features, is_pad, texts))[:, :frames]
         return F.pad(labels, (0, frames - labels.shape[1]), value=IGNORED)
+
+    @cached_property
+    def trigrams(self) -> Tensor:
+        """Of the phones of all texts, as `asr.mmi.phone_trigrams`."""
+        return phone_trigrams(map(self._words, self._texts))
+
+    def graphs(self, texts: Sequence[str]) -> list[Graph]:
+        """The ways to say each text; "" is silence."""
+        return [pronunciation_graph(self._words(text)) for text in texts]
 
     def _spoken(self, features: Tensor, is_pad: Tensor, texts: Sequence[str]) -> SpokenBatch:
         counts = (~is_pad).sum(dim=1).tolist()
