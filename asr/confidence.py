@@ -55,7 +55,7 @@ def certainty(log_probs: np.ndarray) -> np.ndarray:
 
 # new ones come behind the others: `Calibration`
 PHONE_SCORES = (
-    "likelihood", "worst", "certainty", "language", "spelling", "length", "letters", "piece", "posterior", "entropy",
+    "likelihood", "worst", "certainty", "language", "spelling", "length", "letters", "piece", "posterior", "neighbours",
 )  # fmt: skip
 MOST_ODDS = 7.0  # logarithm of odds: what is surer is as good as certain
 
@@ -111,17 +111,17 @@ def phone_scores(
     language: Sequence[float],
     spelt: Sequence[str],
     posteriors: np.ndarray,
-    entropies: np.ndarray,
 ) -> np.ndarray:
     """The same of N words found in a lexicon -> (N, len(PHONE_SCORES)).
 
     log_probs (T, P): of the phones of frames; labels: of each word its first frame and the phones of its frames;
     language: log probability of each after those before it; spelt: what CTC's best path writes during it; posteriors
-    (N,), entropies (N,): among the words that compete with it (`asr.word_posteriors`).
+    (N,): of each among all that the search kept (`asr.word_posteriors`).
     likelihood and worst are the mean over the word's frames and the least of its phones' means; certainty the logarithm
     of the mean `certainty` of its frames; spelling how alike the word and CTC's are, from 0 to 1 (the longest letters
     in order that both have); length the logarithm of the frames a phone has; letters that of the number of letters;
-    piece the mean likelihood of all words; posterior its log odds, at most MOST_ODDS for or against; entropy as it is.
+    piece the mean likelihood of all words; posterior its log odds, at most MOST_ODDS for or against;
+    neighbours the mean of those of the words before and after it, MOST_ODDS where there is none: errors come together.
     """
     sure = certainty(log_probs)
     found = []
@@ -146,7 +146,9 @@ def phone_scores(
     rows = np.array(found)
     odds = np.log(np.maximum(posteriors, SMALLEST)) - np.log(np.maximum(1 - posteriors, SMALLEST))
     piece = np.full(len(rows), rows[:, 0].mean())
-    return np.column_stack([rows, piece, np.clip(odds, -MOST_ODDS, MOST_ODDS), entropies])
+    odds = np.clip(odds, -MOST_ODDS, MOST_ODDS)
+    beside = np.pad(odds, 1, constant_values=MOST_ODDS)
+    return np.column_stack([rows, piece, odds, (beside[:-2] + beside[2:]) / 2])
 
 
 # --- calibration ---

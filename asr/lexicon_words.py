@@ -92,8 +92,8 @@ class LexiconReader:
             words.append(HeardWord(self.lexicon.words[word], first, last))
             spelt.append("".join(letters[first : last + 1]).strip())
         texts = [word.text for word in words]
-        among = word_posteriors(heard, found)
-        return words, phone_scores(phones.log_probs, labels, texts, self._language(found), spelt, *among)
+        posteriors = word_posteriors(heard, found)
+        return words, phone_scores(phones.log_probs, labels, texts, self._language(found), spelt, posteriors)
 
     def _language(self, found: list[FoundWord]) -> list[float]:
         """What the language model says of each word after those before it, nats."""

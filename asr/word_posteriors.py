@@ -6,12 +6,12 @@ large vocabulary continuous speech recognition", 2001. The lattice is what the s
 (Ortmanns, Ney and Aubert, "A word graph algorithm for large vocabulary continuous speech recognition", 1997).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from asr.language_model import SMALLEST
-from asr.lexicon_search import PAUSE, FoundWord, Heard
+from asr.lexicon_search import FoundWord, Heard
 
 SCALE = 1.0  # of the search's scores, in which the sound counts less than the language model already
 
@@ -66,30 +66,17 @@ def edge_posteriors(lattice: Lattice, scale: float = SCALE) -> np.ndarray:
     return np.exp(forward[sources] + scores + backward[targets] - forward[-1])
 
 
-def frame_posteriors(lattice: Lattice, posteriors: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """posteriors (E,) -> the K words of the lattice (K,) in order, PAUSE first, and how probable each is in each of T
-    frames (K, T); of PAUSE that no word is spoken."""
-    words, rows = np.unique(np.append(PAUSE, lattice.words), return_inverse=True)
-    is_word, rows = lattice.words != PAUSE, rows[1:]
-    changes = np.zeros((len(words), frames + 1))
-    np.add.at(changes, (rows[is_word], lattice.firsts[is_word]), posteriors[is_word])
-    np.add.at(changes, (rows[is_word], lattice.lasts[is_word] + 1), -posteriors[is_word])
-    probable = np.clip(changes.cumsum(axis=1)[:, :frames], 0.0, 1.0)
-    probable[0] = np.maximum(1 - probable[1:].sum(axis=0), 0.0)
-    return words, probable
-
-
-def word_posteriors(
-    heard: Heard, found: list[FoundWord], scale: float = SCALE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of each of the N words of the best text its posterior (N,), that in the most probable of its frames, and the
-    entropy (N,) of all words, nats, the mean of its frames: whether few stand against it, or many."""
-    if not found:
-        return np.zeros(0), np.zeros(0)
+def word_posteriors(heard: Heard, words: Sequence[FoundWord], scale: float = SCALE) -> np.ndarray:
+    """How probable each of N words is in the most probable of its frames (N,), 0 to 1."""
+    if not words:
+        return np.zeros(0)
     lattice = word_lattice(heard)
-    words, probable = frame_posteriors(lattice, edge_posteriors(lattice, scale), heard.frames)
-    entropy = -(probable * np.log(np.maximum(probable, SMALLEST))).sum(axis=0)  # (T,)
-    rows = np.searchsorted(words, [one.word for one in found])
-    spans = [slice(one.first, one.last + 1) for one in found]
-    most = [probable[row, span].max() for row, span in zip(rows, spans, strict=True)]
-    return np.array(most), np.array([entropy[span].mean() for span in spans])
+    posteriors = edge_posteriors(lattice, scale)
+    found = []
+    for word, first, last in words:
+        mine = lattice.words == word
+        changes = np.zeros(heard.frames + 1)
+        np.add.at(changes, lattice.firsts[mine], posteriors[mine])
+        np.add.at(changes, lattice.lasts[mine] + 1, -posteriors[mine])
+        found.append(changes.cumsum()[first : last + 1].max())
+    return np.clip(found, 0.0, 1.0)

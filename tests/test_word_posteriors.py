@@ -11,7 +11,7 @@ from asr.confidence import MOST_ODDS, PHONE_SCORES, SCORES, Calibration, phone_s
 from asr.language_model import LanguageModel
 from asr.lexicon import PHONES, SILENCE, Lexicon
 from asr.lexicon_search import PAUSE, FoundWord, Heard, LexiconSearch, SearchWidth
-from asr.word_posteriors import Lattice, edge_posteriors, frame_posteriors, word_lattice, word_posteriors
+from asr.word_posteriors import Lattice, edge_posteriors, word_lattice, word_posteriors
 from asr.word_scores import START, Histories, WordScores
 from core.errors import UserError
 from training import language_model as language_model_command
@@ -65,18 +65,12 @@ def test_posteriors_are_shares_of_all_texts(model, seed, scale):
     for weight, words in zip(weights, spans, strict=True):
         for word, first, last in words:
             expected[word, first : last + 1] += weight / sum(weights)
-    lattice = word_lattice(heard)
-    words, probable = frame_posteriors(lattice, edge_posteriors(lattice, scale), 7)
-    assert words.tolist() == [PAUSE, 0, 1, 2, 3]
-    np.testing.assert_allclose(probable[1:], expected, atol=1e-9)
-    np.testing.assert_allclose(probable[0], 1 - expected.sum(axis=0), atol=1e-9)
+    each = [FoundWord(word, frame, frame) for word in range(4) for frame in range(7)]
+    np.testing.assert_allclose(word_posteriors(heard, each, scale).reshape(4, 7), expected, atol=1e-9)
     found = heard.best.words
     assert found == spans[int(np.argmax(weights))]
-    posteriors, entropies = word_posteriors(heard, found, scale)
-    for (word, first, last), posterior, entropy in zip(found, posteriors, entropies, strict=True):
-        assert posterior == pytest.approx(expected[word, first : last + 1].max())
-        shares = probable[:, first : last + 1]
-        assert entropy == pytest.approx(-(shares * np.log(np.maximum(shares, 1e-300))).sum(axis=0).mean())
+    most = [expected[word, first : last + 1].max() for word, first, last in found]
+    assert word_posteriors(heard, found, scale) == pytest.approx(most)
 
 
 def language(search: LexiconSearch, text: tuple[int, ...]) -> float:
@@ -157,8 +151,10 @@ def test_posteriors_are_shares_of_all_paths(model, seed, scale):
         expected[path] += weight
     found = edge_posteriors(lattice, scale)
     np.testing.assert_allclose(found, expected, atol=1e-9)
-    _, probable = frame_posteriors(lattice, found, heard.frames)
-    assert probable[1:].sum(axis=0).max() <= 1 + 1e-9
+    assert found[lattice.targets == lattice.nodes - 1].sum() == pytest.approx(1)  # every text ends once
+    for frame in range(heard.frames):  # and has a word in a frame, or silence
+        covers = (lattice.words != PAUSE) & (lattice.firsts <= frame) & (frame <= lattice.lasts)
+        assert found[covers].sum() <= 1 + 1e-9
     best = heard.best
     assert scores.max() == pytest.approx(best.score)
     spoken = [edge for edge in paths[int(scores.argmax())] if lattice.words[edge] != PAUSE]
@@ -173,28 +169,26 @@ def test_what_is_clear_is_certain_and_what_sounds_alike_is_shared():
     heard = search_of(LEXICON, model).hear(clear("SIL HH IY R EH D DH AH SIL"))
     found = heard.best.words
     assert [LEXICON.words[one.word] for one in found] in (["he", "red", "the"], ["he", "read", "the"])
-    posteriors, entropies = word_posteriors(heard, found)
-    assert posteriors == pytest.approx([1, 0.5, 1], abs=0.01)
-    assert entropies == pytest.approx([0, np.log(2), 0], abs=0.05)
+    assert word_posteriors(heard, found) == pytest.approx([1, 0.5, 1], abs=0.01)
 
 
 def test_where_nothing_is_said_there_are_no_posteriors(model):
     for frames in (clear("SIL SIL"), np.zeros((0, len(PHONES)))):
         heard = search_of(LEXICON, model).hear(frames)
-        assert heard.best.words == [] and [len(part) for part in word_posteriors(heard, [])] == [0, 0]
+        assert heard.best.words == [] and word_posteriors(heard, []).shape == (0,)
 
 
 def test_scores_of_words_have_the_posteriors_log_odds():
     log_probs = np.log(np.full((6, len(PHONES)), 1 / len(PHONES)))
     labels = [(0, np.zeros(2, int)), (2, np.zeros(2, int)), (4, np.zeros(2, int))]
     scores = phone_scores(
-        log_probs, labels, ["a", "b", "c"], [0.0] * 3, [""] * 3, np.array([0.9, 1.0, 0.0]), np.array([0.3, 0.0, 2.0])
+        log_probs, labels, ["a", "b", "c"], [0.0] * 3, [""] * 3, np.array([0.9, 1.0, 0.0])
     )  # fmt: skip
     named = dict(zip(PHONE_SCORES, scores.T, strict=True))
     assert named["posterior"] == pytest.approx([np.log(9), MOST_ODDS, -MOST_ODDS])
-    assert named["entropy"].tolist() == [0.3, 0.0, 2.0]
+    assert named["neighbours"] == pytest.approx([MOST_ODDS, (np.log(9) - MOST_ODDS) / 2, MOST_ODDS])
     assert named["piece"] == pytest.approx(named["likelihood"])
-    none = phone_scores(log_probs, [], [], [], [], np.zeros(0), np.zeros(0))
+    none = phone_scores(log_probs, [], [], [], [], np.zeros(0))
     assert none.shape == (0, len(PHONE_SCORES))
 
 
@@ -217,6 +211,6 @@ def test_a_calibration_of_the_first_scores_is_still_applied_to_them():
     assert fresh is not None and fresh.names == PHONE_SCORES and not fresh.is_of(first)
     for wrong in (numbers | {"ctc": 1.0}, {name: n for name, n in every.items() if name != "piece"}):
         with pytest.raises(
-            UserError, match="confidence should hold the numbers bias, likelihood, .*, entropy"
+            UserError, match="confidence should hold the numbers bias, likelihood, .*, neighbours"
         ):
             Calibration.from_json(wrong, "config.json", PHONE_SCORES)

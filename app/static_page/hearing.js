@@ -46,7 +46,7 @@ const lexiconWords = (letters, phones, facts, lexicon) => {
     return facts.search.phone_weight * sum;
   }));
   const heard = searchLexicon(lexicon, frames, HYPOTHESES, HYPOTHESES / 10);
-  const among = wordPosteriors(heard, heard.words);
+  const odds = wordPosteriors(heard, heard.words).map(logOdds);
   const spelt = lettersOf(letters, facts.tokens), histories = newHistories(lexicon.model);
   let history = START;
   const scored = heard.words.map(({word, first, last}, i) => {
@@ -56,8 +56,9 @@ const lexiconWords = (letters, phones, facts, lexicon) => {
     const language = gainOf(histories, history, place);
     history = extend(histories, history, place);
     const written = spelt.slice(first, last + 1).join("").trim();
+    const neighbours = ((odds[i - 1] ?? MOST_ODDS) + (odds[i + 1] ?? MOST_ODDS)) / 2;
     const scores = scoresOf(text, phones.slice(begin, end), labels, language, written);
-    return {text, scores: {...scores, posterior: logOdds(among[i].posterior), entropy: among[i].entropy}};
+    return {text, scores: {...scores, posterior: odds[i], neighbours}};
   });
   const piece = mean(scored.map(({scores}) => scores.likelihood));
   return scored.map(({text, scores}) => ({text, probability: confidence({...scores, piece}, facts.confidence)}));

@@ -31,18 +31,15 @@ const latticeEdges = ({trace, ends}) => {
     ({word, first, last, posterior: Math.exp(forward[source] + score + backward[target] - forward[end])}));
 };
 
-// Of each word of the best text its posterior, in the most probable of its frames, and the mean entropy of all in these.
-const wordPosteriors = (heard, found) => {
-  const edges = latticeEdges(heard).filter(({word}) => word !== PAUSE);
-  return found.map(({word, first, last}) => {
-    const shares = Array.from({length: last + 1 - first}, () => new Map());  // of a frame's words
-    for (const edge of edges)
-      for (let t = Math.max(edge.first, first); t <= Math.min(edge.last, last); t++)
-        shares[t - first].set(edge.word, (shares[t - first].get(edge.word) || 0) + edge.posterior);
-    const entropies = shares.map(byWord => {
-      const spoken = [...byWord.values()], silent = 1 - spoken.reduce((a, b) => a + b, 0);
-      return [...spoken, silent].reduce((sum, p) => p > 0 ? sum - p * Math.log(p) : sum, 0);
-    });
-    return {posterior: Math.min(Math.max(...shares.map(byWord => byWord.get(word))), 1), entropy: mean(entropies)};
+// How probable each word is in the most probable of its frames, 0 to 1.
+const wordPosteriors = (heard, words) => {
+  const edges = latticeEdges(heard);
+  return words.map(({word, first, last}) => {
+    const shares = new Float64Array(last + 1 - first);
+    for (const edge of edges) {
+      if (edge.word !== word) continue;
+      for (let t = Math.max(edge.first, first); t <= Math.min(edge.last, last); t++) shares[t - first] += edge.posterior;
+    }
+    return Math.min(Math.max(...shares), 1);
   });
 };
