@@ -2,8 +2,8 @@
 
 The posteriors of a word's hypotheses, by forward and backward scores in the lattice, are summed over those that cover a
 frame; the largest sum of a frame is C_max of Wessel, Schlüter, Macherey and Ney, "Confidence measures for large
-vocabulary continuous speech recognition", 2001. The lattice is what the search remembers of the ends of words (Ortmanns,
-Ney and Aubert, "A word graph algorithm for large vocabulary continuous speech recognition", 1997).
+vocabulary continuous speech recognition", 2001. The lattice is what the search remembers of the ends of words
+(Ortmanns, Ney and Aubert, "A word graph algorithm for large vocabulary continuous speech recognition", 1997).
 """
 
 from collections.abc import Sequence
