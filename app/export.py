@@ -39,7 +39,7 @@ MOST_DIFFERENCE = 1e-3  # of images in [-1, 1] and of probabilities
 
 WORDS = (LEXICON, LANGUAGE_MODEL)  # of a recogniser that finds words in a lexicon
 # a worker may not load scripts from a folder, so that it is one text
-WORKER = ("language_model.js", "lexicon_search.js", "hearing.js", "worker.js")
+WORKER = ("language_model.js", "lexicon_search.js", "word_posteriors.js", "hearing.js", "worker.js")
 
 PACKAGE = "onnxruntime-web@1.30.0"
 RUNTIME = {  # of its folder dist: the file and its checksum

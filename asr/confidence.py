@@ -53,7 +53,11 @@ def certainty(log_probs: np.ndarray) -> np.ndarray:
 
 # --- scores of a word ---
 
-PHONE_SCORES = ("likelihood", "worst", "certainty", "language", "spelling", "length", "letters", "piece")
+# new ones come behind the others: `Calibration`
+PHONE_SCORES = (
+    "likelihood", "worst", "certainty", "language", "spelling", "length", "letters", "piece", "posterior", "neighbours",
+)  # fmt: skip
+MOST_ODDS = 7.0  # logarithm of odds: what is surer is as good as certain
 
 SCORES = ("likelihood", "worst", "ctc", "attention", "agreement", "letters", "piece")
 
@@ -101,26 +105,29 @@ def word_scores(
 
 
 def phone_scores(
-    posteriors: np.ndarray,
+    log_probs: np.ndarray,
     labels: Sequence[tuple[int, np.ndarray]],
     words: Sequence[str],
     language: Sequence[float],
     spelt: Sequence[str],
+    posteriors: np.ndarray,
 ) -> np.ndarray:
     """The same of N words found in a lexicon -> (N, len(PHONE_SCORES)).
 
-    posteriors (T, P): log probabilities of the phones of frames; labels: of each word its first frame and the phones of
-    its frames; language: log probability of each after those before it; spelt: what CTC's best path writes during it.
+    log_probs (T, P): of the phones of frames; labels: of each word its first frame and the phones of its frames;
+    language: log probability of each after those before it; spelt: what CTC's best path writes during it; posteriors
+    (N,): of each among all that the search kept (`asr.word_posteriors`).
     likelihood and worst are the mean over the word's frames and the least of its phones' means; certainty the logarithm
     of the mean `certainty` of its frames; spelling how alike the word and CTC's are, from 0 to 1 (the longest letters
     in order that both have); length the logarithm of the frames a phone has; letters that of the number of letters;
-    piece the mean likelihood of all words.
+    piece the mean likelihood of all words; posterior its log odds, at most MOST_ODDS for or against;
+    neighbours the mean of those of the words before and after it, MOST_ODDS where there is none: errors come together.
     """
-    sure = certainty(posteriors)
+    sure = certainty(log_probs)
     found = []
     for word, (first, phones), gain, letters in zip(words, labels, language, spelt, strict=True):
         frames = np.arange(first, first + len(phones))
-        likelihoods = posteriors[frames, phones]
+        likelihoods = log_probs[frames, phones]
         begins = np.flatnonzero(np.append(True, phones[1:] != phones[:-1]))
         means = np.add.reduceat(likelihoods, begins) / np.diff(np.append(begins, len(phones)))
         found.append(
@@ -134,9 +141,14 @@ def phone_scores(
                 math.log(len(word)),
             ]
         )
-    rows = np.array(found).reshape(-1, len(PHONE_SCORES) - 1)
-    piece = rows[:, :1].mean(axis=0, keepdims=True) if len(rows) else np.zeros((1, 1))
-    return np.concatenate([rows, np.repeat(piece, len(rows), axis=0)], axis=1)
+    if not found:
+        return np.zeros((0, len(PHONE_SCORES)))
+    rows = np.array(found)
+    odds = np.log(np.maximum(posteriors, SMALLEST)) - np.log(np.maximum(1 - posteriors, SMALLEST))
+    piece = np.full(len(rows), rows[:, 0].mean())
+    odds = np.clip(odds, -MOST_ODDS, MOST_ODDS)
+    beside = np.pad(odds, 1, constant_values=MOST_ODDS)
+    return np.column_stack([rows, piece, odds, (beside[:-2] + beside[2:]) / 2])
 
 
 # --- calibration ---
@@ -150,8 +162,14 @@ class Calibration(NamedTuple):
     names: tuple[str, ...] = SCORES  # of the S scores
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """scores (N, S) -> (N,)."""
-        return 1 / (1 + np.exp(-np.clip(scores @ self.weights + self.bias, -30, 30)))
+        """scores (N, S or more) -> (N,). New scores are added behind the others, so that a calibration fitted before
+        them is of the first ones."""
+        known = np.ascontiguousarray(scores[:, : len(self.weights)])
+        return 1 / (1 + np.exp(-np.clip(known @ self.weights + self.bias, -30, 30)))
+
+    def is_of(self, names: tuple[str, ...]) -> bool:
+        """Whether it can be applied to scores of these names."""
+        return self.names == names[: len(self.names)]
 
     def as_json(self) -> dict[str, float]:
         return {"bias": self.bias} | dict(zip(self.names, self.weights.tolist(), strict=True))
@@ -160,15 +178,17 @@ class Calibration(NamedTuple):
     def from_json(
         cls, numbers: dict[str, float], where: str, names: tuple[str, ...] = SCORES
     ) -> "Calibration | None":
-        """None where there are none. Raises UserError where they are of other scores."""
+        """Of scores of these names, or of the first of them; None where there are no numbers. Raises UserError where
+        they are of other scores."""
         if not numbers:
             return None
-        if set(numbers) != {"bias", *names} or not all(math.isfinite(n) for n in numbers.values()):
+        known = names[: max(len(numbers) - 1, 1)]
+        if set(numbers) != {"bias", *known} or not all(math.isfinite(n) for n in numbers.values()):
             raise UserError(
                 f"{where}: confidence should hold the numbers bias, {', '.join(names)}; fit it again "
                 "(python -m evaluation.calibrate)"
             )
-        return cls(np.array([numbers[name] for name in names]), numbers["bias"], names)
+        return cls(np.array([numbers[name] for name in known]), numbers["bias"], known)
 
 
 def fit_calibration(

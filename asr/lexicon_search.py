@@ -26,6 +26,9 @@ class SearchWidth:
     word_beam: float = 9.0  # of hypotheses at the end of a word
 
 
+PAUSE = -1  # no word
+
+
 class FoundWord(NamedTuple):
     word: int  # its place in the lexicon
     first: int  # frame
@@ -50,9 +53,40 @@ class Beam(NamedTuple):
         return Beam(*(part[places] for part in self))
 
 
-Trace = list[
-    tuple[int, int, int, int]
-]  # the place of the word before, the word, its first frame and its last
+class WordEnd(NamedTuple):
+    """A word that ended somewhere in the recording."""
+
+    before: int  # the place in the trace of the word before, the best of its history and frame; -1 for none
+    word: int
+    first: int  # frame
+    last: int
+    history: int  # with this word
+    score: float  # of the best text that ends so, nats
+
+
+class Heard(NamedTuple):
+    """What a search of T frames ends with: every word that ended before, and the M ways to end with the last frame."""
+
+    trace: list[WordEnd]  # in the order of their last frames
+    words: np.ndarray  # (M,) that end with the last frame; PAUSE where the last one ended before
+    firsts: np.ndarray  # (M,) their first frames
+    before: np.ndarray  # (M,) the word before, or the last one; -1 for none
+    scores: np.ndarray  # (M,) of the whole text, nats
+    frames: int  # T
+
+    @property
+    def best(self) -> Found:
+        if not len(self.scores):
+            return Found([], -np.inf)
+        best = int(self.scores.argmax())
+        words, place = [], int(self.before[best])
+        if self.words[best] != PAUSE:
+            words.append(FoundWord(int(self.words[best]), int(self.firsts[best]), self.frames - 1))
+        while place >= 0:
+            end = self.trace[place]
+            words.append(FoundWord(end.word, end.first, end.last))
+            place = end.before
+        return Found(words[::-1], float(self.scores[best]))
 
 
 class LexiconSearch:
@@ -85,8 +119,12 @@ class LexiconSearch:
 
     def __call__(self, likelihoods: np.ndarray, width: SearchWidth | None = None) -> Found:
         """The likeliest words, none where that is likelier: likelihoods (T, P) of each frame and phone, nats."""
+        return self.hear(likelihoods, width).best
+
+    def hear(self, likelihoods: np.ndarray, width: SearchWidth | None = None) -> Heard:
+        """The same, with all that competed with them."""
         width, histories = width or SearchWidth(), Histories(self.scores)
-        trace: Trace = []
+        trace: list[WordEnd] = []
         none = np.zeros(1, np.int64)
         beam = Beam(none + START, none + ROOT, np.zeros(1), none, none - 1)
         for t, frame in enumerate(likelihoods):
@@ -117,7 +155,9 @@ class LexiconSearch:
         order = order[np.append(True, key[order][1:] != key[order][:-1])]
         return grown.take(order[_best(grown.scores[order], -np.inf, width.most)])
 
-    def _end_words(self, beam: Beam, histories: Histories, trace: Trace, t: int, width: SearchWidth) -> Beam:
+    def _end_words(
+        self, beam: Beam, histories: Histories, trace: list[WordEnd], t: int, width: SearchWidth
+    ) -> Beam:
         """The beam, and those of its hypotheses whose word ends with frame t anew at the root."""
         least = beam.scores.max() - width.word_beam
         source, words, scores = self._words(beam, histories, np.flatnonzero(beam.scores > least))
@@ -125,13 +165,10 @@ class LexiconSearch:
         source, words = source[kept], words[kept]
         places = len(trace) + np.arange(len(kept))
         ended = beam.take(source)
-        trace += zip(
-            ended.before.tolist(), words.tolist(), ended.firsts.tolist(), [t] * len(kept), strict=True
-        )
-        after = Beam(
-            histories.extend(ended.histories, self.places[words]), np.full(len(kept), ROOT), scores[kept],
-            ended.firsts, places,
-        )  # fmt: skip
+        extended, scores = histories.extend(ended.histories, self.places[words]), scores[kept]
+        columns = (ended.before, words, ended.firsts, np.full(len(kept), t), extended, scores)
+        trace += map(WordEnd, *(column.tolist() for column in columns))
+        after = Beam(extended, np.full(len(kept), ROOT), scores, ended.firsts, places)
         return Beam(*(np.append(*parts) for parts in zip(beam, after, strict=True)))
 
     def _words(
@@ -144,31 +181,24 @@ class LexiconSearch:
         scores = beam.scores[source] - self.ahead[beam.nodes[source]] + self.gains[words]
         return source, words, scores + self.weight * histories(beam.histories[source], self.places[words])
 
-    def _finish(self, beam: Beam, histories: Histories, trace: Trace, frames: int) -> Found:
-        """The best text that may end with the last frame."""
-        found = [Found([], -np.inf)]
+    def _finish(self, beam: Beam, histories: Histories, trace: list[WordEnd], frames: int) -> Heard:
+        """The texts that may end with the last frame: with a word that does, or in silence."""
         source, words, scores = self._words(beam, histories, np.arange(len(beam.nodes)))
         if len(words):
             after = histories.extend(beam.histories[source], self.places[words])
             scores = scores + self.weight * histories.end(after)
-            best = int(scores.argmax())
-            last = FoundWord(int(words[best]), int(beam.firsts[source[best]]), frames - 1)
-            found.append(Found([*_traced(trace, beam.before[source[best]]), last], float(scores[best])))
         pausing = beam.take(np.flatnonzero(beam.nodes == ROOT))
         if len(pausing.nodes):
             ends = self.weight * histories.end(pausing.histories)
-            scores = pausing.scores + np.where(pausing.before < 0, 0.0, ends)
-            best = int(scores.argmax())
-            found.append(Found(_traced(trace, pausing.before[best]), float(scores[best])))
-        return max(found, key=lambda one: one.score)
-
-
-def _traced(trace: Trace, place: int) -> list[FoundWord]:
-    words = []
-    while place >= 0:
-        place, word, first, last = trace[place]
-        words.append(FoundWord(word, first, last))
-    return words[::-1]
+            pausing = pausing._replace(scores=pausing.scores + np.where(pausing.before < 0, 0.0, ends))
+        return Heard(
+            trace,
+            np.append(words, np.full(len(pausing.nodes), PAUSE)),
+            np.append(beam.firsts[source], pausing.firsts),
+            np.append(beam.before[source], pausing.before),
+            np.append(scores, pausing.scores),
+            frames,
+        )
 
 
 def _each(first: np.ndarray, items: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,8 @@ from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph
 from asr.confidence import phone_scores
 from asr.language_model import LanguageModel
 from asr.lexicon import Lexicon
-from asr.lexicon_search import FoundWord, LexiconSearch, SearchWidth
+from asr.lexicon_search import FoundWord, Heard, LexiconSearch, SearchWidth
+from asr.word_posteriors import word_posteriors
 from asr.word_scores import START, Histories, WordScores
 from core.errors import UserError
 
@@ -64,10 +65,13 @@ class LexiconReader:
 
     def find(self, phones: PhonePosteriors, beam: int) -> list[FoundWord]:
         """The words of one recording. beam: HYPOTHESES times as many are kept."""
+        return self._hear(phones, beam).best.words
+
+    def _hear(self, phones: PhonePosteriors, beam: int) -> Heard:
         width = SearchWidth(most=HYPOTHESES * beam, most_words=max(HYPOTHESES * beam // 10, 10))
         likelihoods = phone_likelihoods(phones.log_probs, phones.log_prior)
         of_frames = likelihoods.reshape(-1, phones.frames, likelihoods.shape[1]).sum(axis=1)  # (T, P)
-        return self.search(self.phone_weight * of_frames, width).words
+        return self.search.hear(self.phone_weight * of_frames, width)
 
     def text(self, found: list[FoundWord]) -> str:
         return " ".join(self.lexicon.words[one.word] for one in found)
@@ -76,7 +80,8 @@ class LexiconReader:
         self, phones: PhonePosteriors, beam: int, letters: list[str]
     ) -> tuple[list[HeardWord], np.ndarray]:
         """N words and their scores (N, len(PHONE_SCORES)). letters: what CTC's best path writes in each of T frames."""
-        found = self.find(phones, beam)
+        heard = self._hear(phones, beam)
+        found = heard.best.words
         likelihoods = phone_likelihoods(phones.log_probs, phones.log_prior)  # (T * frames, P)
         labels, words, spelt = [], [], []
         for word, first, last in found:
@@ -87,7 +92,8 @@ class LexiconReader:
             words.append(HeardWord(self.lexicon.words[word], first, last))
             spelt.append("".join(letters[first : last + 1]).strip())
         texts = [word.text for word in words]
-        return words, phone_scores(phones.log_probs, labels, texts, self._language(found), spelt)
+        posteriors = word_posteriors(heard, found)
+        return words, phone_scores(phones.log_probs, labels, texts, self._language(found), spelt, posteriors)
 
     def _language(self, found: list[FoundWord]) -> list[float]:
         """What the language model says of each word after those before it, nats."""

@@ -270,16 +270,15 @@ class Recognizer:
         text, words, scores = self._decode(samples, start, beam)
         if not words:
             return Transcript("")
-        if self.calibration and scores.shape[1] == len(self.calibration.names):
+        names = self.score_names(beam)
+        if self.calibration and self.calibration.is_of(names):
             words = [
                 replace(word, confidence=float(p))
                 for word, p in zip(words, self.calibration(scores), strict=True)
             ]
             sizes = [len(word.text) for word in words]
             return Transcript(text, words, joined([word.confidence for word in words], sizes))
-        return Transcript(
-            text, words, float(np.exp(scores[0, -1]))
-        )  # of both kinds of scores "piece" is the last
+        return Transcript(text, words, float(np.exp(scores[0, names.index("piece")])))
 
     def words_with_scores(self, sound: Sound, beam: int = BEAM) -> tuple[list[str], np.ndarray]:
         """What `transcribe` hears as N words, and the scores (N, S) that a calibration is fitted on."""

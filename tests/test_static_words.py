@@ -42,7 +42,7 @@ wings W IH NG Z
 with W IH DH
 """
 SEARCH = {"phone_weight": 0.4, "language_model_weight": 0.9, "word_bonus": 0.3}
-CALIBRATION = Calibration(np.array([0.5, 0.2, 0.3, 0.1, 1.5, -0.4, 0.2, 0.6]), 1.2, PHONE_SCORES)
+CALIBRATION = Calibration(np.array([0.5, 0.2, 0.3, 0.1, 1.5, -0.4, 0.2, 0.6, 0.3, -0.8]), 1.2, PHONE_SCORES)
 READ_STDIN = """
 const {letters, phones, facts, lexicon, language_model} = JSON.parse(require("fs").readFileSync(0));
 const model = readLanguageModel(new Uint8Array(require("fs").readFileSync(language_model)));

@@ -7,6 +7,7 @@ const PRIOR_SCALE = 0.8;
 const ALPHA = 1 / 3;  // of the entropy
 const LEAST = 1e-6;  // probability: keeps logarithms finite
 const HYPOTHESES = 600;
+const MOST_ODDS = 7;  // logarithm of odds
 
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -44,21 +45,27 @@ const lexiconWords = (letters, phones, facts, lexicon) => {
     for (let i = 0; i < each; i++) sum = Math.fround(sum + likelihoods[each * t + i][phone]);
     return facts.search.phone_weight * sum;
   }));
-  const found = searchLexicon(lexicon, frames, HYPOTHESES, HYPOTHESES / 10);
+  const heard = searchLexicon(lexicon, frames, HYPOTHESES, HYPOTHESES / 10);
+  const odds = wordPosteriors(heard, heard.words).map(logOdds);
   const spelt = lettersOf(letters, facts.tokens), histories = newHistories(lexicon.model);
   let history = START;
-  const scored = found.map(({word, first, last}) => {
+  const scored = heard.words.map(({word, first, last}, i) => {
     const {text, place, pronunciations} = lexicon.words[word];
     const begin = each * first, end = each * (last + 1);
     const labels = alignPhones(likelihoods.slice(begin, end), pronunciations);
     const language = gainOf(histories, history, place);
     history = extend(histories, history, place);
-    const heard = spelt.slice(first, last + 1).join("").trim();
-    return {text, scores: scoresOf(text, phones.slice(begin, end), labels, language, heard)};
+    const written = spelt.slice(first, last + 1).join("").trim();
+    const neighbours = ((odds[i - 1] ?? MOST_ODDS) + (odds[i + 1] ?? MOST_ODDS)) / 2;
+    const scores = scoresOf(text, phones.slice(begin, end), labels, language, written);
+    return {text, scores: {...scores, posterior: odds[i], neighbours}};
   });
   const piece = mean(scored.map(({scores}) => scores.likelihood));
   return scored.map(({text, scores}) => ({text, probability: confidence({...scores, piece}, facts.confidence)}));
 };
+
+const logOdds = p =>
+  Math.min(Math.max(Math.log(Math.max(p, LEAST)) - Math.log(Math.max(1 - p, LEAST)), -MOST_ODDS), MOST_ODDS);
 
 // What CTC's best path writes in each frame, most often nothing.
 const lettersOf = (rows, tokens) => {

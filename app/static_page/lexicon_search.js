@@ -2,6 +2,7 @@
 // asr/lexicon.py and asr/lexicon_search.py in a browser: the likeliest words by the phones of frames and a language model.
 
 const ROOT = 0;  // the node that is no phone yet
+const PAUSE = -1;  // no word
 const BEAM = 11, WORD_BEAM = 9;  // nats below the best, of hypotheses and of those whose word ends
 
 // Pronunciations that begin alike share their first nodes. Of a node the children are child[n], then sibling[...] of
@@ -65,7 +66,8 @@ const best = (scores, least, most) => {
 };
 
 // The words of a recording: likelihoods of its frames, a Float32Array (P,) each, nats -> {word, first, last}, the last
-// two frames. most: hypotheses that are kept of a frame; mostWords: words that end there.
+// two frames, and all that competed with them: the words that ended before the last frame, the ways to end with it.
+// most: hypotheses that are kept of a frame; mostWords: words that end there.
 const searchLexicon = (lexicon, frames, most, mostWords) => {
   const {tree} = lexicon, histories = newHistories(lexicon.model), trace = [];
   let beam = [{history: START, node: ROOT, score: 0, first: 0, before: -1}];
@@ -107,29 +109,22 @@ const endWords = (lexicon, histories, trace, beam, t, mostWords) => {
   const ended = endings(lexicon, histories, beam.filter(one => one.score > least));
   return best(ended.map(one => one.score), least, mostWords).map(i => {
     const {one, word, score} = ended[i];
-    trace.push({before: one.before, word, first: one.first, last: t});
     const history = extend(histories, one.history, lexicon.words[word].place);
+    trace.push({before: one.before, word, first: one.first, last: t, history, score});
     return {history, node: ROOT, score, first: one.first, before: trace.length - 1};
   });
 };
 
-// The best text that may end with the last frame; none where that is likelier.
+// The texts that may end with the last frame, with a word that does or in silence, and the words of the best of them.
 const finish = (lexicon, histories, trace, beam, frames) => {
-  const end = history => lexicon.weight * gainOf(histories, history, BOUNDARY);
-  let top = {score: -Infinity};
-  for (const {one, word, score} of endings(lexicon, histories, beam)) {
-    const whole = score + end(extend(histories, one.history, lexicon.words[word].place));
-    if (whole > top.score)
-      top = {score: whole, before: one.before, last: {word, first: one.first, last: frames - 1}};
-  }
-  for (const one of beam.filter(one => one.node === ROOT)) {
-    const whole = one.score + (one.before < 0 ? 0 : end(one.history));
-    if (whole > top.score) top = {score: whole, before: one.before};
-  }
-  const words = top.last ? [top.last] : [];
-  for (let place = top.before ?? -1; place >= 0; place = trace[place].before) {
-    const {word, first, last} = trace[place];
-    words.unshift({word, first, last});
-  }
-  return words;
+  const end = history => lexicon.weight * gainOf(histories, history, BOUNDARY), last = frames - 1;
+  const ends = endings(lexicon, histories, beam).map(({one, word, score}) => ({word, first: one.first, last,
+    before: one.before, score: score + end(extend(histories, one.history, lexicon.words[word].place))}));
+  for (const {node, first, before, history, score} of beam)
+    if (node === ROOT) ends.push({word: PAUSE, first, last, before, score: score + (before < 0 ? 0 : end(history))});
+  const words = [];
+  let one = ends.reduce((a, b) => b.score > a.score ? b : a, {word: PAUSE, before: -1, score: -Infinity});
+  if (one.word === PAUSE) one = trace[one.before];
+  for (; one; one = trace[one.before]) words.unshift({word: one.word, first: one.first, last: one.last});
+  return {words, trace, ends};
 };
