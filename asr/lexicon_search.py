@@ -74,6 +74,11 @@ class Heard(NamedTuple):
     scores: np.ndarray  # (M,) of the whole text, nats
     frames: int  # T
 
+    @classmethod
+    def nothing(cls) -> "Heard":
+        none = np.zeros(0, np.int64)
+        return cls([], none, none, none, np.zeros(0), 0)
+
     @property
     def best(self) -> Found:
         if not len(self.scores):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph
-from asr.confidence import phone_scores
+from asr.confidence import certainty, phone_scores
 from asr.language_model import LanguageModel
 from asr.lexicon import Lexicon
 from asr.lexicon_search import FoundWord, Heard, LexiconSearch, SearchWidth
@@ -25,6 +25,11 @@ class PhonePosteriors(NamedTuple):
     log_probs: np.ndarray  # (T * frames, P), nats
     log_prior: np.ndarray  # (P,): how often each was the label in training, nats
     frames: int  # of phones that an encoder frame has
+
+    @property
+    def certainty(self) -> float:
+        """The mean `certainty` of the frames, 0 to 1: of speech its clear phones and pauses, of music hardly any."""
+        return float(certainty(self.log_probs).mean())
 
 
 class HeardWord(NamedTuple):
@@ -44,15 +49,17 @@ class LexiconReader:
         language_model_weight: float = 1.0,
         word_bonus: float = 0.0,
         favoured: Mapping[str, float] | None = None,
+        least_certainty: float = 0.0,
     ):
-        """favoured: nats for words of the lexicon. Words that the language model lacks cannot be found. Raises
-        UserError where it lacks all."""
+        """favoured: nats for words of the lexicon. least_certainty: a recording whose `PhonePosteriors.certainty` is
+        below it is no speech and has no words. Words that the language model lacks cannot be found. Raises UserError
+        where it lacks all."""
         self.lexicon = lexicon = lexicon.among(language_model.words)
         if not len(lexicon):
             raise UserError(
                 "the language model has no word of the recogniser's lexicon; choose one of the same language"
             )
-        self.phone_weight = phone_weight
+        self.phone_weight, self.least_certainty = phone_weight, least_certainty
         places = np.searchsorted(language_model.words, lexicon.words)
         gains = np.full(len(lexicon), word_bonus)
         for word, nats in (favoured or {}).items():
@@ -68,6 +75,8 @@ class LexiconReader:
         return self._hear(phones, beam).best.words
 
     def _hear(self, phones: PhonePosteriors, beam: int) -> Heard:
+        if phones.certainty < self.least_certainty:
+            return Heard.nothing()
         width = SearchWidth(most=HYPOTHESES * beam, most_words=max(HYPOTHESES * beam // 10, 10))
         likelihoods = phone_likelihoods(phones.log_probs, phones.log_prior)
         of_frames = likelihoods.reshape(-1, phones.frames, likelihoods.shape[1]).sum(axis=1)  # (T, P)

@@ -13,7 +13,7 @@ from asr.language_model import FILE as LANGUAGE_MODEL
 from asr.language_model import save_language_model
 from asr.lexicon import FILE as LEXICON
 from asr.lexicon import PHONES
-from asr.recognizer import Recognizer
+from asr.recognizer import SEARCH_SETTINGS, Recognizer
 from core.errors import UserError
 from core.onnx import write_onnx
 
@@ -79,9 +79,8 @@ def export_words(recognizer: Recognizer, folder: Path) -> dict[str, Any]:
         return {}
     lexicon.save(folder / LEXICON)
     save_language_model(model, folder / LANGUAGE_MODEL)
-    settings = ("phone_weight", "language_model_weight", "word_bonus")
     return {
         "phones": {"names": PHONES, "frames": head.frames, "log_prior": head.log_prior.tolist()},
-        "search": {name: getattr(recognizer, name) for name in settings},
+        "search": {name: getattr(recognizer, name) for name in SEARCH_SETTINGS},
         "confidence": recognizer.calibration.as_json() if recognizer.calibration else None,
     }

@@ -34,6 +34,7 @@ KIND = "recognizer"
 CTC_WEIGHT = 0.3  # of the search
 END_SILENCE = 0.15  # seconds
 LANGUAGE_MODEL_WEIGHT, WORD_BONUS = 0.7, 1.0
+SEARCH_SETTINGS = ("phone_weight", "language_model_weight", "word_bonus", "least_certainty")
 FAVOUR = 1.0  # nats for a letter of a favoured word
 
 
@@ -49,6 +50,7 @@ class SavedConfig(ModelConfig):
     language_model_weight: float = bounded(LANGUAGE_MODEL_WEIGHT, 0.0, 10.0)
     word_bonus: float = bounded(WORD_BONUS, -10.0, 10.0)  # nats a word, where there is a language model
     phone_weight: float = bounded(PHONE_WEIGHT, 0.0, 10.0)  # of the phones in the search of a lexicon
+    least_certainty: float = bounded(0.0, 0.0, 1.0)  # of the phones of a piece that is speech
 
 
 class Recognizer:
@@ -57,7 +59,8 @@ class Recognizer:
     ctc_weight: CTC's part in the search, between 0 (attention alone) and 1 (CTC alone). others: further scorers of the
     search, each with its weight. language_model: scores the search's texts with language_model_weight, and each word
     with word_bonus. lexicon: how words are pronounced; a network that tells phones finds words in it, with the language
-    model, the phones having phone_weight. calibration: of the words' confidences; without one they are the mean
+    model, the phones having phone_weight; a piece whose phones are less certain than least_certainty has none, since
+    voice activity takes some melodies for speech. calibration: of the words' confidences; without one they are the mean
     probability of a word's tokens, more than the share of words that are right. end_silence: seconds of digital silence
     that a piece is given at either end, in place of what it had of it; None for as it is, which makes the text depend
     on it. activity: makes what finds speech in one recording. Several threads may use one at once: nothing is kept
@@ -79,6 +82,7 @@ class Recognizer:
         word_bonus: float = WORD_BONUS,
         lexicon: Lexicon | None = None,
         phone_weight: float = PHONE_WEIGHT,
+        least_certainty: float = 0.0,
     ):
         self.model = model.eval()
         self.tokenizer = tokenizer
@@ -86,7 +90,7 @@ class Recognizer:
         self.calibration, self.end_silence, self.activity = calibration, end_silence, activity
         self.language_model = language_model
         self.language_model_weight, self.word_bonus = language_model_weight, word_bonus
-        self.lexicon, self.phone_weight = lexicon, phone_weight
+        self.lexicon, self.phone_weight, self.least_certainty = lexicon, phone_weight, least_certainty
         self.favoured: dict[str, float] = {}  # nats of words, in the search of the lexicon
         self._readers: dict[tuple, LexiconReader] = {}
         self.front_end = LogMel(model.config.normalisation).to(self.device)
@@ -132,6 +136,7 @@ class Recognizer:
         recognizer.language_model_weight = saved.language_model_weight
         recognizer.word_bonus = saved.word_bonus
         recognizer.phone_weight = saved.phone_weight
+        recognizer.least_certainty = saved.least_certainty
         if saved.phones and (Path(folder) / LEXICON).exists():
             recognizer.lexicon = Lexicon.load(Path(folder) / LEXICON)
         recognizer.checksum = files.checksum
@@ -139,7 +144,7 @@ class Recognizer:
 
     def save(self, folder: Path | str, card: str, training: dict | None = None, half: bool = True) -> Path:
         """Write the model folder that `load` reads."""
-        saved = ("ctc_weight", "end_silence", "language_model_weight", "word_bonus", "phone_weight")
+        saved = ("ctc_weight", "end_silence", *SEARCH_SETTINGS)
         config = asdict(self.model.config) | {name: getattr(self, name) for name in saved}
         if self.language_model:
             save_language_model(self.language_model, Path(folder) / LANGUAGE_MODEL)
@@ -185,14 +190,12 @@ class Recognizer:
         """What finds words in the lexicon; None without phones, lexicon or language model."""
         if not self.model.config.phones or self.lexicon is None or self.language_model is None:
             return None
-        settings = (
-            id(self.lexicon), id(self.language_model), self.phone_weight, self.language_model_weight, self.word_bonus,
-            tuple(sorted(self.favoured.items())),
-        )  # fmt: skip
+        search = {name: getattr(self, name) for name in SEARCH_SETTINGS}
+        favoured = tuple(sorted(self.favoured.items()))
+        settings = (id(self.lexicon), id(self.language_model), *search.values(), favoured)
         if settings not in self._readers:  # the settings may be changed; those of the last search are kept
-            self._readers = {
-                settings: LexiconReader(self.lexicon, self.language_model, *settings[2:5], self.favoured)
-            }
+            reader = LexiconReader(self.lexicon, self.language_model, **search, favoured=self.favoured)
+            self._readers = {settings: reader}
         return self._readers[settings]
 
     def transcribe(self, sound: Sound, beam: int = BEAM, max_seconds: float = LONGEST) -> Transcript:
@@ -250,6 +253,7 @@ class Recognizer:
             return [reader.text(reader.find(self._phones(clip), beam)) for clip in clips]
         return [self.tokenizer.decode(tokens) for tokens in self._search(memory, ctc_logits, is_pad, beam)]
 
+    @torch.no_grad()
     def _phones(self, memory: Tensor) -> PhonePosteriors:
         """memory (T, E) of one clip"""
         head = self.model.to_phones
@@ -287,6 +291,13 @@ class Recognizer:
         words = [word.text for _, words, _ in found for word in words]
         kept = [scores for _, of_piece, scores in found if of_piece]
         return words, np.concatenate(kept) if kept else np.zeros((0, len(self.score_names(beam))))
+
+    def phone_certainties(self, sound: Sound) -> list[float]:
+        """Of every piece that voice activity takes for speech, how sure the network is of its phones: what
+        `least_certainty` is compared with."""
+        samples = as_samples(sound)
+        pieces = [self._framed(samples[first:last])[0] for first, last in self._pieces(samples)]
+        return [self._phones(self._encode([piece])[0][0]).certainty for piece in pieces]
 
     def score_names(self, beam: int = BEAM) -> tuple[str, ...]:
         """What the scores of a word are."""

@@ -342,8 +342,16 @@ class Evaluator:
     def spoken(self, captions: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         """What the recogniser hears when the captions are spoken in --voices, and how that was done."""
         options = self.options
+        cache = sets.cache_of(options, sets.bird_folder(options, options.split))
         heard, told = spoken.transcripts(
-            captions, options.voices, options.seed, options.beam, self.recognizer, progress
+            captions,
+            options.voices,
+            options.seed,
+            options.beam,
+            self.recognizer,
+            progress,
+            options.root,
+            cache,
         )
         return heard, told | {"recognizer": self.model_entry("recognizer"), **self.search}
 

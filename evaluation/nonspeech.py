@@ -1,4 +1,5 @@
-"""A hundred sounds in which nobody speaks, each a function of its number: silence, noise, tones, music, machines."""
+"""A hundred sounds in which nobody speaks, each a function of its number and a seed: silence, noise, tones, music,
+machines."""
 
 from collections.abc import Callable
 
@@ -8,8 +9,8 @@ RATE = 16_000
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)  # semitones of a major scale
 
 
-def sounds() -> dict[str, np.ndarray]:
-    """By name: samples (S,) float32 at 16 kHz in [-1, 1], 1 to 10 s."""
+def sounds(seed: int = 0) -> dict[str, np.ndarray]:
+    """By name, others with another seed: samples (S,) float32 at 16 kHz in [-1, 1], 1 to 10 s."""
     kinds: dict[str, tuple[int, Callable[[np.random.Generator, int], np.ndarray]]] = {
         "silence": (4, _silence), "quiet room": (6, _quiet_room), "noise": (20, _noise), "tone": (20, _tone),
         "clicks": (6, _clicks), "hum": (6, _hum), "chirps": (8, _chirps), "melody": (10, _melody),
@@ -18,7 +19,7 @@ def sounds() -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for kind, (count, make) in kinds.items():
         for number in range(count):
-            rng = np.random.default_rng([len(found), 7])
+            rng = np.random.default_rng([len(found), 7 + seed])
             sound = make(rng, number)
             level = 1.0 if kind in ("silence", "quiet room") else rng.uniform(0.05, 0.9)
             found[f"{kind} {number}"] = (level * sound).astype(np.float32)

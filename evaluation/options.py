@@ -10,6 +10,7 @@ from asr.recognizers.registry import check_recognizer, default_beam
 from core.errors import Parser, UserError, suggest
 from core.model_registry import DAMSM, PAINTER, PART_LOCATOR, PARTS, RECOGNIZER, find_folder
 from evaluation.registry import Metric, find, metrics
+from evaluation.spoken import check_voices
 
 PAINTED, SPOKEN = "painted_birds", "spoken_captions"
 NEAREST = "photographs"  # a --model that generates nothing: the nearest photograph of the training split
@@ -43,7 +44,7 @@ class Options:
     samples: int | None
     seed: int
     source: str  # of what is painted: caption or transcript
-    voices: str  # of these transcripts: training or unheard
+    voices: str  # of these transcripts: training, unheard or an engine, see `spoken.check_voices`
     batch: int
     beam: int  # 0 where the recogniser has none to set
     language_model: str  # of the recogniser's search: a file, none, or auto
@@ -109,8 +110,9 @@ def parser() -> Parser:
     add("--from", dest="source", choices=("caption", "transcript"), default="caption",
         help="generate from, or look for, the caption as written or what the recogniser hears when it is "
         "spoken")  # fmt: skip
-    add("--voices", choices=("training", "unheard"),
-        help="of --from transcript: those of the recogniser's training (default), or eight others")  # fmt: skip
+    add("--voices", metavar="training|unheard|ENGINE",
+        help="of --from transcript: espeak-ng's of the recogniser's training (default), eight others of it, or those "
+        "of kokoro, flite or festival that no model is trained on")  # fmt: skip
     add("--batch", type=int, default=32, help="pictures at once; changes time and memory only")
     add("--beam", type=int, help="of the recogniser; 0 takes CTC's best path (default 8, Whisper's 5)")
     add("--language-model", metavar="FILE", default="auto",
@@ -201,6 +203,8 @@ def _check_together(given: argparse.Namespace, asked: Sequence[Metric]) -> None:
         )
     if given.voices and given.source != "transcript":
         raise UserError("--voices is for --from transcript")
+    if given.voices:
+        check_voices(given.voices)
     if given.source == "transcript" or any("recognizer" in metric.needs for metric in asked):
         favour = "--favour" if given.favour else "--vocabulary" if given.vocabulary != "any" else ""
         check_recognizer(given.recognizer, given.beam, given.language_model, favour)

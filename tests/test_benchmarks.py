@@ -10,6 +10,7 @@ import torch
 from benchmarks import (
     attngan_iteration,
     backbones,
+    certainty,
     common,
     damsm,
     generation,
@@ -107,3 +108,13 @@ def test_the_answers_of_a_crowd_are_summed_up():
     assert find["requests"] == 0 and (hear["requests"], hear["refused"]) == (1, 1) and "median" not in hear
     assert everything["requests"] == 5
     assert page.overtaken(requests) == 1  # the second by the third; a refusal overtakes nobody
+
+
+def test_a_least_certainty_loses_speech_and_refuses_sounds():
+    """Of three clips one is in two pieces, in another voice activity finds none, which is lost anyway."""
+    clips = certainty.surest([[0.2, 0.04], [0.03], []])
+    assert clips == [0.2, 0.03, -1.0]
+    sounds = [-1.0, 0.01, 0.02, 0.05]
+    assert certainty.row(0.0, {"a": clips}, sounds) == "| 0 | 0 of 3 | 3 of 4 |"
+    assert certainty.row(0.03, {"a": clips}, sounds) == "| 0.03 | 0 of 3 | 1 of 4 |"
+    assert certainty.row(0.05, {"a": clips, "b": [0.06]}, sounds) == "| 0.05 | 1 of 3 | 0 of 1 | 1 of 4 |"

@@ -252,6 +252,11 @@ def test_the_table_is_for_people(tiny_world, models, tmp_path, capsys):
         (["--metric", "fid", "--device", "banana"], 'no device "banana": it is auto, cpu, cuda or cuda:<n>'),
         (["--metric", "fid", "--device", "gpu"], 'no device "gpu"'),
         (["--metric", "fid", "--voices", "unheard"], "--voices is for --from transcript"),
+        (
+            ["--metric", "part_colours", "--from", "transcript", "--voices", "kokroo"],
+            r'no --voices "kokroo" \(did you mean "kokoro"\?\): they are training or unheard, both of espeak-ng',
+        ),
+        (["--metric", "fid", "--from", "transcript", "--voices", "piper"], "of kokoro, flite, festival"),
         (["--metric", "fid", "--pictures", "nowhere"], "--pictures stands in place of a --model"),
         (["--metric", "wer", "--split", "test_voice"], 'did you mean "test_voices"'),
     ],
@@ -527,6 +532,80 @@ def test_unheard_voices_can_be_asked_for(measure):
     assert unheard == "8 of espeak-ng that the recogniser's training never used"
 
 
+forks = pytest.mark.skipif(sys.platform != "linux", reason="workers elsewhere import the engines anew")
+ENGLISH = ["a red bird", "a blue bird", "a bird with green wings", "a red bird"]
+
+
+def speaks_of_itself(text: str, voice: str, tempo: float, pitch: float) -> tuple[np.ndarray, int]:
+    """Text, voice and tempo as samples at 16 kHz, in place of an engine."""
+    return np.repeat(np.array([*f"{text}|{voice}|{tempo}".encode()], np.int16), 100), 16_000
+
+
+@pytest.fixture
+def kokoro(monkeypatch):
+    """Kokoro, which speaks of itself; kokoro(function) puts another in its place."""
+    from data.synthesis.engines import ENGINES
+
+    def speaks(synthesize) -> None:
+        monkeypatch.setitem(ENGINES, "kokoro", ENGINES["kokoro"]._replace(open=lambda root: synthesize))
+
+    speaks(speaks_of_itself)
+    return speaks
+
+
+def said(samples: np.ndarray) -> list[str]:
+    """What a clip of `speaks_of_itself` says: its text, voice and tempo."""
+    assert not samples[:1600].any() and not samples[-1600:].any()  # a tenth of a second
+    letters = samples[1600:-1600][50::100] / 0.6 * ord("|")  # the loudest letter is at 0.6
+    return bytes(np.round(letters).astype(np.uint8).tolist()).decode().split("|")
+
+
+@forks
+def test_captions_are_spoken_once_by_an_engine_in_voices_that_are_never_trained_on(kokoro, tmp_path):
+    from data.synthesis.engines import NEVER_TRAINED
+    from evaluation.spoken import speak
+
+    kept = NEVER_TRAINED["kokoro"]
+
+    def files_of(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.glob("*.flac")}
+
+    clips, told = speak(ENGLISH, "kokoro", 0, tmp_path, tmp_path)
+    assert told == f"8 of kokoro, never trained on: {', '.join(kept)}"
+    heard = [said(clip) for clip in clips]
+    for i, (text, voice, tempo) in enumerate(heard):
+        rng = np.random.default_rng([0, i, 2])
+        assert text == ENGLISH[i] and voice == kept[rng.integers(8)]
+        assert float(tempo) == pytest.approx(rng.uniform(0.8, 1.2), abs=5e-4)
+    assert heard[0] != heard[3]  # the same caption of another picture is spoken anew
+    files = files_of(tmp_path / "spoken" / "kokoro")
+    assert len(files) == 4
+
+    kokoro(None)  # whoever speaks again fails
+    again, _ = speak(ENGLISH[:3], "kokoro", 0, tmp_path, tmp_path)
+    assert all(np.array_equal(one, other) for one, other in zip(clips, again, strict=False))
+    kokoro(speaks_of_itself)
+    others, _ = speak(ENGLISH, "kokoro", 1, tmp_path, tmp_path)
+    assert [said(clip)[1:] for clip in others] != [words[1:] for words in heard]
+    assert files.items() < files_of(tmp_path / "spoken" / "kokoro").items()
+
+
+@forks
+def test_pictures_of_captions_that_an_engine_speaks_are_measured(measure, kokoro, tmp_path):
+    options = ("part_colours", "--from", "transcript", "--voices", "kokoro", "--samples", "2", "--beam", "0")
+    found = measure(*options, "--cache", str(tmp_path / "cache"))
+    assert found["protocol"]["voices"].startswith("8 of kokoro, never trained on: af_nicole")
+    assert len(list((tmp_path / "cache" / "spoken" / "kokoro").glob("*.flac"))) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a PATH without programs")
+def test_an_engine_that_is_not_installed_is_told_in_one_line(measure, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = ("part_colours", "--from", "transcript", "--voices", "flite", "--samples", "2")
+    with pytest.raises(UserError, match="no program flite on the PATH; install it, e.g. apt install flite"):
+        measure(*options, "--cache", str(tmp_path))
+
+
 def test_error_rates_are_resampled_over_voices(measure):
     found = measure("wer", "--beam", "0")
     assert found["protocol"]["counts"]["test_voices"]["voices"] > 1
@@ -600,6 +679,7 @@ def test_results_have_a_name_of_their_own(tmp_path, models, tiny_world):
         ["--model", "photographs", "--encoder", tiny_world / "damsm"], ["--model", "photographs", "--size", "32"],
         ["--samples", "9"], ["--seed", "1"], ["--split", "train"], ["--precision", "bf16"], ["--skip-damaged"],
         ["--from", "transcript"], ["--from", "transcript", "--voices", "unheard"],
+        ["--from", "transcript", "--voices", "kokoro"], ["--from", "transcript", "--voices", "flite"],
         ["--from", "transcript", "--beam", "2"], ["--from", "transcript", "--recognizer", models / "recognizer"],
         ["--root", tmp_path], ["--pictures", tmp_path], ["--pictures", tmp_path, "--size", "32"],
         ["--metric", "r_precision"], ["--metric", "r_precision", "--encoder", tiny_world / "damsm"],

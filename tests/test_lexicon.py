@@ -13,7 +13,7 @@ from asr.features import pad_samples
 from asr.language_model import LanguageModel
 from asr.lexicon import PHONES, ROOT, SILENCE, Lexicon
 from asr.lexicon_search import LexiconSearch, SearchWidth
-from asr.lexicon_words import letters_of
+from asr.lexicon_words import LexiconReader, PhonePosteriors, letters_of
 from asr.losses import IGNORED, LossWeights, joint_loss
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed
@@ -320,6 +320,24 @@ def test_ctc_writes_letters_in_frames():
     assert letters_of(logits.numpy(), ["", "", " ", "a", "b"]) == ["", "a", "", "", "a", "b", " ", ""]
 
 
+def test_phones_of_which_the_network_is_not_sure_are_no_words(model, lexicon):
+    """Eight frames of which a phone is certain, eight in which all are as likely: half as certain in all."""
+    clear = np.full((8, len(PHONES)), -1e9, np.float32)
+    clear[np.arange(8), [SILENCE, *[PHONES.index("AH")] * 6, SILENCE]] = 0.0
+    flat = np.full((8, len(PHONES)), -np.log(len(PHONES)), np.float32)
+    prior = np.full(len(PHONES), -np.log(len(PHONES)), np.float32)
+    both = PhonePosteriors(np.concatenate([clear, flat]), prior, 2)
+    assert PhonePosteriors(flat, prior, 2).certainty == pytest.approx(0.0, abs=1e-6)
+    assert PhonePosteriors(clear, prior, 2).certainty == pytest.approx(1.0, abs=1e-6)
+    assert both.certainty == pytest.approx(0.5, abs=1e-6)
+    letters = [""] * 8
+    for least, is_heard in ((0.0, True), (0.49, True), (0.51, False)):
+        reader = LexiconReader(lexicon, model, 1.0, least_certainty=least)
+        words, scores = reader.words_with_scores(both, 8, letters)
+        assert bool(words) == bool(reader.text(reader.find(both, 8))) == is_heard
+        assert scores.shape == (len(words), len(PHONE_SCORES))
+
+
 # ---- a recogniser ----
 
 
@@ -377,13 +395,28 @@ def test_a_recogniser_with_phones_finds_words_in_its_lexicon(hearing):
     assert hearing.transcribe_batch(clips) == [TEXTS[1], "", TEXTS[0], TEXTS[0]]
 
 
+def test_a_piece_below_the_least_certainty_has_no_words(hearing):
+    hearing = copy(hearing)
+    one, other = (hearing.phone_certainties(clip)[0] for clip in CLIPS)
+    assert 0 < min(one, other) < max(one, other) <= 1 and hearing.phone_certainties(np.zeros(RATE)) == []
+    surer = int(other > one)
+    hearing.least_certainty = (one + other) / 2
+    expected = ["", ""]
+    expected[surer] = TEXTS[surer]
+    assert hearing.transcribe_batch(CLIPS) == [hearing.transcribe(clip).text for clip in CLIPS] == expected
+    refused = hearing.transcribe(CLIPS[1 - surer])
+    assert refused.no_speech and refused.confidence == 0 and "no speech heard" in refused.why_nothing
+    assert hearing.words_with_scores(CLIPS[1 - surer])[0] == []
+
+
 def test_saved_and_loaded_it_finds_the_same(hearing, tmp_path):
     hearing = copy(hearing)
-    hearing.phone_weight = 0.4
+    hearing.phone_weight, hearing.least_certainty = 0.4, 0.01
     folder = hearing.save(tmp_path / "model", "card", half=False)
     again = Recognizer.load(folder)
     again.activity = LoudIsSpeech
-    assert again.phone_weight == 0.4 and again.lexicon is not None and again.reader is not None
+    assert again.phone_weight == 0.4 and again.least_certainty == again.reader.least_certainty == 0.01
+    assert again.lexicon is not None and again.reader is not None
     assert again.lexicon.as_text() == hearing.lexicon.as_text()
     assert again.transcribe(CLIPS[0]) == hearing.transcribe(CLIPS[0])
     assert Recognizer.load(folder, language_model="none").reader is None  # it spells what it hears

@@ -41,7 +41,7 @@ was W AA Z
 wings W IH NG Z
 with W IH DH
 """
-SEARCH = {"phone_weight": 0.4, "language_model_weight": 0.9, "word_bonus": 0.3}
+SEARCH = {"phone_weight": 0.4, "language_model_weight": 0.9, "word_bonus": 0.3, "least_certainty": 0.0}
 CALIBRATION = Calibration(np.array([0.5, 0.2, 0.3, 0.1, 1.5, -0.4, 0.2, 0.6, 0.3, -0.8]), 1.2, PHONE_SCORES)
 READ_STDIN = """
 const {letters, phones, facts, lexicon, language_model} = JSON.parse(require("fs").readFileSync(0));
@@ -130,6 +130,13 @@ def test_a_browser_finds_the_words_that_python_finds_and_is_as_sure(model, tmp_p
         np.testing.assert_allclose([word["probability"] for word in found], CALIBRATION(scores), atol=1e-4)
         right += sum(word in text.split() for word in (word.text for word in words))
     assert right > 15  # of 20: the comparison is of texts, not of noise
+    # and it refuses the two clips of which the network is least sure
+    heard = [PhonePosteriors(clip, prior, 2) for clip in phones]
+    sure = sorted(clip.certainty for clip in heard)
+    given["facts"]["search"] = SEARCH | {"least_certainty": (sure[1] + sure[2]) / 2}
+    reader = LexiconReader(lexicon, model, **given["facts"]["search"])
+    refused = [not reader.find(clip, 8) for clip in heard]
+    assert [words == [] for words in in_node(given)] == refused and sum(refused) == 2
 
 
 def test_a_browser_hears_nothing_in_silence_and_spells_without_a_lexicon(model, tmp_path: Path):

@@ -26,6 +26,17 @@ def clips(root) -> list[np.ndarray]:
     return [load_audio(root / "samples" / f"{name}.ogg") for name in SAMPLES]
 
 
+def test_other_seeds_make_other_sounds():
+    from evaluation.nonspeech import sounds
+
+    one, again, other = sounds(), sounds(0), sounds(1)
+    assert (
+        all(np.array_equal(sound, again[name]) for name, sound in one.items()) and one.keys() == other.keys()
+    )
+    same = [name for name in one if np.array_equal(one[name], other[name])]
+    assert same == ["silence 0", "silence 1", "silence 2", "silence 3"]
+
+
 def blocks(samples: np.ndarray, size: int) -> list[np.ndarray]:
     return [samples[i : i + size] for i in range(0, len(samples), size)]
 
@@ -64,6 +75,11 @@ def test_no_text_is_invented_where_nobody_speaks(released):
     chosen = dict(list(every.items())[::3])
     texts = released.transcribe_batch(list(chosen.values()), beam=0)
     assert [name for name, text in zip(chosen, texts, strict=True) if text] == []
+    # the one that voice activity takes for speech: its phones are less certain than those of any
+    certain = released.phone_certainties(every["melody 4"])
+    assert len(certain) == 1 and certain[0] < released.least_certainty
+    assert released.transcribe(every["melody 4"]).no_speech
+    assert released.transcribe_batch([every["melody 4"]]) == [""]
     heard = released.transcribe(every["melody 0"], beam=0)
     assert heard.no_speech and heard.why_nothing.startswith("no speech heard")
 

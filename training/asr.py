@@ -58,6 +58,7 @@ class Search:
     language_model_weight: float = bounded(LANGUAGE_MODEL_WEIGHT, 0.0, 10.0)
     word_bonus: float = bounded(WORD_BONUS, -10.0, 10.0)  # nats a word
     phone_weight: float = bounded(PHONE_WEIGHT, 0.0, 10.0)  # of the phones in the search of a lexicon
+    least_certainty: float = bounded(0.0, 0.0, 1.0)  # of the phones of speech, python -m benchmarks.certainty
 
 
 @dataclass
@@ -155,6 +156,7 @@ def train(config: TrainAsr) -> None:
         language_model=language_model, language_model_weight=config.search.language_model_weight,
         word_bonus=config.search.word_bonus,
         lexicon=frame_labels.lexicon if frame_labels else None, phone_weight=config.search.phone_weight,
+        least_certainty=config.search.least_certainty,
     )  # fmt: skip
     with Prefetcher(lambda step: batch_of(own_items(items_at(step)), step)) as batches:
         for step in run.steps(state):

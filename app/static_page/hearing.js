@@ -38,6 +38,7 @@ const greedyWords = (rows, tokens) => {
 
 // Words of the lexicon. letters, phones: log probabilities of frames, a row each; facts: what recognizer.json holds.
 const lexiconWords = (letters, phones, facts, lexicon) => {
+  if (mean(phones.map(certainty)) < facts.search.least_certainty) return [];
   const {log_prior: prior, frames: each} = facts.phones;
   const likelihoods = phones.map(row => row.map((value, phone) => value - Math.fround(PRIOR_SCALE * prior[phone])));
   const frames = letters.map((_, t) => likelihoods[0].map((_, phone) => {

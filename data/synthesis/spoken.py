@@ -132,11 +132,30 @@ def make_spoken(
         _check_settings(folder, choice)
         lists = [(choice.split, clip.id, clip.text, f"{clip.engine}:{clip.voice}") for clip in clips]
         write_speech_lists(folder, lists)
-        spoken = listing(folder / "wavs")
-        tasks = [(folder / "wavs" / f"{c.id}.flac", c, root) for c in clips if f"{c.id}.flac" not in spoken]
-        if tasks:
-            in_parallel(_record, tasks, "speaking", [1] * len(tasks), "clip", workers)
+        _speak_missing(folder / "wavs", clips, root, workers)
     return clips
+
+
+def ensure_clips(folder: Path, clips: Sequence[Clip], root: Path) -> list[Path]:
+    """Speak those of the clips that no earlier call has spoken into `folder`: the file of each, by its id, in order.
+
+    root: the folder of data sets, where voices that are files lie. Raises UserError where an engine or a voice is not
+    there.
+    """
+    with building(folder):
+        _speak_missing(folder, clips, root)
+    return [_file(folder, clip) for clip in clips]
+
+
+def _speak_missing(folder: Path, clips: Sequence[Clip], root: Path, workers: int | None = None) -> None:
+    spoken = listing(folder)
+    tasks = [(path, clip, root) for clip in clips if (path := _file(folder, clip)).name not in spoken]
+    if tasks:
+        in_parallel(_record, tasks, "speaking", [1] * len(tasks), "clip", workers)
+
+
+def _file(folder: Path, clip: Clip) -> Path:
+    return folder / f"{clip.id}.flac"
 
 
 def _check_settings(folder: Path, choice: Choice) -> None:

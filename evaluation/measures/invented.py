@@ -14,7 +14,7 @@ def measure(evaluator: "Evaluator") -> Result:
     from evaluation.batches import progress
     from evaluation.nonspeech import sounds
 
-    clips = sounds()
+    clips = sounds(evaluator.options.seed)
     heard = spoken.hear(list(clips.values()), evaluator.recognizer, evaluator.options.beam, progress)
     invented = {name: text for name, text in zip(clips, heard, strict=True) if text}
     kinds: dict[str, int] = {}
