@@ -254,6 +254,12 @@ class Evaluator:
         if store is not None:
             self._images[id(pairs)] = store
 
+    def stage_images(self, pairs: Pairs) -> Iterator["tuple[Tensor, ...]"]:
+        """Batches of the images of every stage, first to last; of a generator that is a `TrainedPainter`."""
+        assert isinstance(self.generator, TrainedPainter)
+        for rows in self._batches(len(pairs), "generating"):
+            yield self.generator.stages(pairs, rows)
+
     def real_images(self, pairs: Pairs) -> Iterator["Tensor"]:
         return self.pictures_of(pairs.real, pairs.indices)
 

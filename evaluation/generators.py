@@ -50,7 +50,11 @@ class TrainedPainter:
         return self.painter.known(text)
 
     def generate(self, pairs: "Pairs", rows: slice) -> "Tensor":
-        return self.painter.paint(pairs.texts[rows], pairs.noise[rows]).images[-1]
+        return self.stages(pairs, rows)[-1]
+
+    def stages(self, pairs: "Pairs", rows: slice) -> "tuple[Tensor, ...]":
+        """The images of every stage, (B, 3, S, S) in [-1, 1] each."""
+        return self.painter.paint(pairs.texts[rows], pairs.noise[rows]).images
 
 
 class NearestPhotographs:

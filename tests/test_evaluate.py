@@ -125,6 +125,21 @@ def test_part_colours_read_what_the_captions_name(measure):
     assert measure("part_colours") == found
 
 
+def test_stage_agreement_compares_every_stage_with_the_last(measure, tiny_world, tmp_path):
+    with pytest.raises(UserError, match="paints in one stage"):
+        measure("stage_agreement")
+    with pytest.raises(UserError, match="measure a --model"):
+        measure("stage_agreement", "--pictures", str(tmp_path))
+    torch.manual_seed(0)
+    damsm = Damsm.load(tiny_world / "damsm")
+    two = AttnGanConfig(stages=2, width=4, embedding=16, condition=6, noise=5, residual_blocks=1)
+    painter_of(Generator(two), damsm).save(tmp_path / "two", "# card", {"encoder": damsm.checksum})
+    found = measure("stage_agreement", "--model", str(tmp_path / "two"), "--samples", "8")
+    assert [row["name"] for row in found["rows"]] == ["64 px as 128 px"]
+    assert found["protocol"]["named colours"] > 8
+    assert 0 <= found["value"] <= 1 and found["real"] is None
+
+
 def test_colour_edits_change_one_word(measure):
     found = measure("colour_edits", "--samples", "20")
     assert found["real"] is None and found["chance"] == pytest.approx(1 / 11)

@@ -16,6 +16,7 @@ from metrics.linear_classifier import fit
 from metrics.part_colours import part_colour_accuracy
 from metrics.r_precision import r_precision
 from metrics.retrieval import chance, retrieval
+from metrics.stage_agreement import stage_agreement
 from metrics.variety import mean_pairwise_distance
 from metrics.wer import word_error_rate
 
@@ -242,6 +243,17 @@ def test_colour_edits_by_hand():
         colour_edits(before, after, [0, 0], [5, 6], np.array([[1, 0, 0], [1, 0, 0]]))
     with pytest.raises(ValueError, match="one row an edit"):
         colour_edits(before, after, [0], [5], np.ones((2, 3)))
+
+
+def test_stage_agreement_by_hand():
+    read = np.array([[[1, 2, 3], [1, 2, 3]], [[1, 2, 4], [1, 5, 3]], [[1, 2, 4], [1, 6, 7]]])  # of three stages
+    found = stage_agreement(read, np.array([[1, 0, 1], [1, 1, 0]]))
+    assert found.values == [0.5, 0.75] and found.named == 4
+    assert found.intervals[0].low < 0.5 < found.intervals[0].high
+    with pytest.raises(ValueError, match="two stages or more"):
+        stage_agreement(read[:1], np.ones((2, 3)))
+    with pytest.raises(ValueError, match="no caption names"):
+        stage_agreement(read, np.zeros((2, 3)))
 
 
 def test_mean_pairwise_distance_by_hand():
