@@ -50,6 +50,9 @@ GOING_ON: dict[str, list[str]] = {
     "wide_masks": ["augment.mel_width=27", "augment.time_masks=5"],
     "no_intermediate": ["loss.intermediate=0"],
     "two_views": ["loss.consistency=0.2"],
+    "mmi": ["loss.mmi=1", "search.word_bonus=-0.5"],
+    "mmi_few_labels": ["loss.mmi=1", "loss.phones=0.2", "search.word_bonus=-0.5"],
+    "mmi_alone": ["loss.mmi=1", "loss.phones=0", "search.word_bonus=-0.5"],
 }  # fmt: skip
 
 
