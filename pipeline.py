@@ -79,6 +79,15 @@ def favoured_words(named: str, painters: Sequence[Painter | None]) -> list[str]:
     return list(dict.fromkeys(words))
 
 
+def favouring(recognizer: "SpeechRecognizer", words: Sequence[str]) -> "SpeechRecognizer":
+    """A recogniser that expects these words, those that it does not know as espeak-ng reads them. Raises UserError for
+    one that is not ours."""
+    from asr.recognizers.registry import own
+    from data.synthesis.pronounce import pronounce
+
+    return own(recognizer, "favouring words").favouring(words, pronounce=pronounce)
+
+
 @dataclass
 class SpeechToImage:
     """Hears a sentence, paints it, and finds pictures of it. Either model may be left out."""
@@ -122,9 +131,7 @@ class SpeechToImage:
             raise UserError("no recognizer was loaded; name its folder: SpeechToImage.load(recognizer=...)")
         recognizer = self.recognizer
         if favour:
-            from asr.recognizers.registry import own
-
-            recognizer = own(recognizer, "favouring words").favouring(favour)
+            recognizer = favouring(recognizer, favour)
         return recognizer.transcribe(sound, **({} if beam is None else {"beam": beam}))
 
     def paint(self, text: str, seeds: Sequence[int]) -> Samples:

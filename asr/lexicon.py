@@ -90,6 +90,19 @@ class Lexicon:
             return self
         return Lexicon({word: self.pronunciations(word) for word in self.words if word in known})
 
+    def adding(self, entries: Mapping[str, Pronunciation]) -> "Lexicon":
+        """With further words, a pronunciation each."""
+        is_phone = self.phones != SILENCE
+        words = [self.words[owner] for owner in self.owners.tolist()]
+        more = [phone for pronunciation in entries.values() for phone in pronunciation]
+        lexicon = Lexicon.__new__(Lexicon)
+        lexicon._fill(
+            [*words, *entries],
+            np.append(is_phone.sum(axis=1), [len(pronunciation) for pronunciation in entries.values()]),
+            np.append(self.phones[is_phone], np.array(more, np.uint8)),
+        )
+        return lexicon
+
     @cached_property
     def tree(self) -> Tree:
         # text sorts as its bytes do, and a shorter one before those that go on

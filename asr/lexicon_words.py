@@ -52,23 +52,25 @@ class LexiconReader:
         least_certainty: float = 0.0,
     ):
         """favoured: nats for words of the lexicon. least_certainty: a recording whose `PhonePosteriors.certainty` is
-        below it is no speech and has no words. Words that the language model lacks cannot be found. Raises UserError
-        where it lacks all."""
-        self.lexicon = lexicon = lexicon.among(language_model.words)
-        if not len(lexicon):
+        below it is no speech and has no words. Words that the language model lacks and that are not favoured cannot be
+        found. Raises UserError where it lacks all."""
+        favoured = favoured or {}
+        if not len(lexicon.among(language_model.words)):
             raise UserError(
                 "the language model has no word of the recogniser's lexicon; choose one of the same language"
             )
+        self.lexicon = lexicon = lexicon.among({*language_model.words, *favoured})
         self.phone_weight, self.least_certainty = phone_weight, least_certainty
-        places = np.searchsorted(language_model.words, lexicon.words)
+        scores = WordScores(language_model)
+        places = scores.places(lexicon.words)
         gains = np.full(len(lexicon), word_bonus)
-        for word, nats in (favoured or {}).items():
+        for word, nats in favoured.items():
             place = lexicon.place(word)
             if place is not None:
                 # favouring stands beside what the sound says, so it counts as much as that
                 gains[place] += phone_weight * nats
         self._places = places
-        self.search = LexiconSearch(lexicon, places, WordScores(language_model), language_model_weight, gains)
+        self.search = LexiconSearch(lexicon, places, scores, language_model_weight, gains)
 
     def find(self, phones: PhonePosteriors, beam: int) -> list[FoundWord]:
         """The words of one recording. beam: HYPOTHESES times as many are kept."""

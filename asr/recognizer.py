@@ -17,7 +17,7 @@ from asr.features import HOP, LogMel, pad_samples
 from asr.language_model import FILE as LANGUAGE_MODEL
 from asr.language_model import LanguageModel, load_language_model, save_language_model
 from asr.lexicon import FILE as LEXICON
-from asr.lexicon import Lexicon
+from asr.lexicon import Lexicon, Pronunciation
 from asr.lexicon_words import PHONE_WEIGHT, HeardWord, LexiconReader, PhonePosteriors, letters_of
 from asr.model import ModelConfig, SpeechModel
 from asr.pauses import framed
@@ -156,10 +156,16 @@ class Recognizer:
             folder, KIND, self.model.state_dict(), config, card, self.tokenizer.as_json(), training, half
         )
 
-    def favouring(self, words: Sequence[str], weight: float = FAVOUR) -> "Recognizer":
+    def favouring(
+        self,
+        words: Sequence[str],
+        weight: float = FAVOUR,
+        pronounce: Callable[[str], Pronunciation] | None = None,
+    ) -> "Recognizer":
         """This recogniser, whose search gives each letter of the words `weight` nats; the networks are shared.
 
-        Raises UserError for a word without letters that the recogniser knows.
+        pronounce: the phones of a word that the lexicon lacks; without it such words are not found where words come
+        from one. Raises UserError for a word without letters that the recogniser knows.
         """
         known = [self.tokenizer.normalise(word) for word in words]
         if "" in known:
@@ -169,6 +175,9 @@ class Recognizer:
         other.others = [*self.others, Weighted(FavouredWords(known, self.tokenizer.pieces), weight)]
         parts = [part for phrase in known for part in phrase.split()]
         other.favoured = self.favoured | {part: weight * len(part) for part in parts}
+        if pronounce and self.lexicon:
+            said = {part: pronounce(part) for part in parts if self.lexicon.place(part) is None}
+            other.lexicon = self.lexicon.adding({part: phones for part, phones in said.items() if phones})
         return other
 
     @property

@@ -1,5 +1,7 @@
 """What a language model says of many words at once, each after a history of its own."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from asr.language_model import BOUNDARY, SMALLEST, SWITCH, LanguageModel, Ngrams
@@ -12,20 +14,27 @@ class WordScores:
     """A language model's n-grams, those of an order in one sorted table of (context, word).
 
     `LanguageModel` answers for one text at a time and letter by letter; here hundreds of questions are looked up
-    together. Of a word of the vocabulary the model's spelling, which is there for others, says nothing.
+    together. The model's spelling of words says nothing here: a word without a place in the vocabulary has the place
+    `unknown`, and is as likely as the rarest that has one.
     """
 
     def __init__(self, model: LanguageModel):
-        self.order, self.size = model.order, len(model.words)
+        self.order, self.unknown = model.order, len(model.words)
         self.shares = np.array([part.share for part in model.components])
-        self.unigrams: list[np.ndarray] = []  # (V,) of each component
-        self.tables = [_Tables(part.ngrams, self.size) for part in model.components]
+        self.unigrams: list[np.ndarray] = []  # (V + 1,) of each component
+        self.tables = [_Tables(part.ngrams, self.unknown + 1) for part in model.components]
         for part, tables in zip(model.components, self.tables, strict=True):
             unigrams = tables.first.copy()
             if part.base is not None:
                 unigrams += tables.first_rest * self.unigrams[model.components.index(part.base)]
             self.unigrams.append(unigrams)
-        self.mean_unigrams = (self.shares[:, None] * np.stack(self.unigrams)).sum(axis=0)  # (V,)
+        self.mean_unigrams = (self.shares[:, None] * np.stack(self.unigrams)).sum(axis=0)  # (V + 1,)
+        self._words = model.words
+
+    def places(self, words: Sequence[str]) -> np.ndarray:
+        """Of words (N,) in the vocabulary, `unknown` of those that are not."""
+        found = np.minimum(np.searchsorted(self._words, words), self.unknown - 1)
+        return np.where(np.asarray(self._words)[found] == np.asarray(words), found, self.unknown)
 
 
 class Histories:
@@ -113,12 +122,13 @@ class _Tables:
     """
 
     def __init__(self, ngrams: Ngrams, size: int):
-        """size: of the vocabulary."""
+        """size: of the vocabulary, and one for what is not in it."""
         items, cumulated, starts = (
             [np.asarray(part) for part in parts] for parts in (ngrams.items, ngrams.cumulated, ngrams.starts)
         )
         self.order = len(items)
-        self.first = np.diff(cumulated[0])
+        first = np.diff(cumulated[0])
+        self.first = np.append(first, first[first > 0].min(initial=1.0))
         self.first_rest = max(1.0 - float(cumulated[0][-1]), SMALLEST)
         self.keys, self.probabilities, self.rest, self._follow = [], [], [], []
         self._size = size
@@ -129,7 +139,7 @@ class _Tables:
             self.probabilities.append(np.diff(cumulated[order]))
             given = cumulated[order][starts[order][1:]] - cumulated[order][starts[order][:-1]]
             self.rest.append(np.maximum(1.0 - given, SMALLEST))
-            self._follow.append(counts > 0)
+            self._follow.append(np.append(counts > 0, False))
 
     def continues(self, length: int, rows: np.ndarray) -> np.ndarray:
         """Whether any word follows the n-grams (N,) of so many words; none follows NONE."""

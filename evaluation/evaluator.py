@@ -92,16 +92,16 @@ class Evaluator:
 
     @cached_property
     def recognizer(self) -> "SpeechRecognizer":
-        from asr.recognizers.registry import open_recognizer, own
+        from asr.recognizers.registry import open_recognizer
 
         options = self.options
         recognizer = open_recognizer(options.recognizer, self.device, options.language_model)
         if not options.favour and options.vocabulary == "any":
             return recognizer
-        from pipeline import favoured_words, load_painter
+        from pipeline import favoured_words, favouring, load_painter
 
         painters = [load_painter(options.model)] if options.vocabulary == "painter" else []
-        return own(recognizer, "--favour").favouring(favoured_words(options.favour, painters))
+        return favouring(recognizer, favoured_words(options.favour, painters))
 
     @cached_property
     def generator(self) -> Generator:

@@ -436,6 +436,17 @@ def test_favoured_words_are_found_where_they_sound_alike(hearing):
     assert hearing.transcribe(CLIPS[0]).text == TEXTS[0]
 
 
+def test_a_favoured_word_that_nobody_knows_is_found_as_it_is_pronounced(hearing):
+    said = TEXTS[0].split()
+    assert "bird" in said
+    favouring = hearing.favouring(["byrd"], 6.0, pronounce={"byrd": numbers("B ER D")}.__getitem__)
+    assert favouring.transcribe(CLIPS[0]).text.split() == ["byrd" if word == "bird" else word for word in said]
+    assert favouring.lexicon.pronunciations("byrd") == [numbers("B ER D")]
+    assert favouring.lexicon.among(hearing.lexicon.words).as_text() == hearing.lexicon.as_text()
+    assert hearing.favouring(["byrd"], 6.0).transcribe(CLIPS[0]).text == TEXTS[0]
+    assert hearing.lexicon.place("byrd") is None
+
+
 def test_another_language_models_vocabulary_is_refused(hearing):
     other = copy(hearing)
     other.language_model = language_model_command.train({"other": ["nothing of this"]}, order=2, prune=0.0)

@@ -18,24 +18,13 @@ from asr.language_model import load_language_model
 from asr.lexicon import NUMBERS, PHONES, SILENCE, Lexicon, Pronunciation
 from asr.tokenizer import normalise
 from core.errors import Parser, UserError, run_cli
-from data.synthesis.espeak import phonemes
+from data.synthesis.pronounce import pronounce
 from training.language_model import read_source
 
-ACCENT = "en-us"  # of espeak-ng, as CMUdict's
 ENDINGS = {  # of "'s", by the sound before it
     **dict.fromkeys(("S", "Z", "SH", "ZH", "CH", "JH"), "AH Z"),
     **dict.fromkeys(("P", "T", "K", "F", "TH"), "S"),
 }
-ARPABET = {  # espeak-ng's vowels and consonants; the longest that fits is taken
-    "aɪə": "AY ER", "aɪɚ": "AY ER", "aɪ": "AY", "aʊ": "AW", "eɪ": "EY", "oʊ": "OW", "əʊ": "OW", "ɔɪ": "OY", "tʃ": "CH",
-    "dʒ": "JH", "ɑːɹ": "AA R", "ɔːɹ": "AO R", "oːɹ": "AO R", "ɛɹ": "EH R", "ɪɹ": "IH R", "ʊɹ": "UH R", "əl": "AH L",
-    "n̩": "AH N", "iə": "IY AH", "ɑ": "AA", "a": "AE", "æ": "AE", "ʌ": "AH", "ə": "AH", "ɐ": "AH", "ɔ": "AO", "ɒ": "AA",
-    "o": "OW", "b": "B", "d": "D", "ð": "DH", "ɛ": "EH", "e": "EH", "ɜ": "ER", "ɚ": "ER", "f": "F", "ɡ": "G", "g": "G",
-    "h": "HH", "ɪ": "IH", "ᵻ": "IH", "i": "IY", "k": "K", "l": "L", "m": "M", "n": "N", "ŋ": "NG", "p": "P", "ɹ": "R",
-    "r": "R", "s": "S", "ʃ": "SH", "t": "T", "ɾ": "T", "θ": "TH", "ʊ": "UH", "u": "UW", "v": "V", "w": "W", "j": "Y",
-    "z": "Z", "ʒ": "ZH", "x": "K", "ç": "HH", "ʔ": "T", "ɬ": "L", "y": "UW",
-}  # fmt: skip
-LONGEST = max(map(len, ARPABET))
 
 
 def parser() -> Parser:
@@ -80,7 +69,7 @@ def make_lexicon(words: Iterable[str], dictionary: dict[str, list[Pronunciation]
     for word in words:
         found = look_up(word, dictionary)
         if not found:
-            found, read_aloud = [from_ipa(phonemes(word, ACCENT))], read_aloud + 1
+            found, read_aloud = [pronounce(word)], read_aloud + 1
         if found[0]:
             entries[word] = found
     return Lexicon(entries), read_aloud
@@ -97,19 +86,6 @@ def look_up(word: str, dictionary: dict[str, list[Pronunciation]]) -> list[Pronu
         (*phones, *(NUMBERS[phone] for phone in ENDINGS.get(PHONES[phones[-1]], "Z").split()))
         for phones in dictionary.get(word[:-2], [])
     ]
-
-
-def from_ipa(text: str) -> Pronunciation:
-    """The phones of what espeak-ng writes, without stress and length."""
-    text = re.sub(
-        "[\N{MODIFIER LETTER VERTICAL LINE}\N{MODIFIER LETTER LOW VERTICAL LINE}^ .\u0303-]", "", text
-    )
-    phones: list[int] = []
-    while text:
-        size = next((size for size in range(LONGEST, 0, -1) if text[:size] in ARPABET), 0)
-        phones += (NUMBERS[phone] for phone in ARPABET.get(text[:size], "").split())
-        text = text[max(size, 1) :]
-    return tuple(phones)
 
 
 def default_dictionary() -> Path:
