@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asr.audio import SAMPLE_RATE, load_audio, resample
-from asr.features import FRAME_RATE, N_MELS
+from asr.features import FRAME_RATE, HIGHEST_HERTZ, LOWEST_HERTZ, N_MELS, hertz_to_mel, mel_to_hertz
 from core.errors import UserError
 from core.fields import bounded, one_of
 
@@ -46,6 +46,9 @@ class Augmentation:
     silence: float = bounded(
         0.01, 0.0, 1.0
     )  # probability that a clip is replaced by noise alone, with no text
+    # frequencies are stretched by up to so much, as other vocal tracts would (Jaitly and Hinton 2013, "Vocal tract
+    # length perturbation")
+    vocal_tract: float = bounded(0.0, 0.0, 0.5)
     mel_masks: int = bounded(2, 0, 100)  # SpecAugment (Park et al. 2019): stripes of frequency ...
     mel_width: int = bounded(15, 0, N_MELS)  # ... of at most this many channels
     time_masks: int = bounded(2, 0, 100)  # and of time ...
@@ -290,6 +293,27 @@ def _band_edges() -> np.ndarray:
     """Bins (BLOCK_BANDS + 1,) of a block's spectrum between which a band lies; the last is below 8 kHz."""
     mel = np.linspace(0, 2595 * np.log10(1 + 7600 / 700), BLOCK_BANDS + 1)
     return np.unique(np.rint(700 * (10 ** (mel / 2595) - 1) / SAMPLE_RATE * WINDOW).astype(np.int64))
+
+
+def warp_frequencies(features: Tensor, rngs: Sequence[np.random.Generator], config: Augmentation) -> Tensor:
+    """Features (B, T, 80) of speakers whose vocal tracts are longer or shorter, a generator a clip."""
+    if not config.vocal_tract:
+        return features
+    most = config.vocal_tract
+    warps = np.stack([warp_matrix(rng.uniform(1 - most, 1 + most)) for rng in rngs])  # (B, 80, 80)
+    return features @ torch.from_numpy(warps).to(features)
+
+
+def warp_matrix(factor: float) -> np.ndarray:
+    """(80, 80), float32: what of each mel channel goes to each where all frequencies are `factor` times as high; from
+    7/8 of the highest on they are squeezed so that all stay in the range (Jaitly and Hinton 2013, Eq. 1)."""
+    mel = np.linspace(hertz_to_mel(np.array(LOWEST_HERTZ)), hertz_to_mel(np.array(HIGHEST_HERTZ)), N_MELS + 2)
+    hertz, knee = mel_to_hertz(mel[1:-1]), 7 / 8 * HIGHEST_HERTZ
+    bend = knee * min(factor, 1.0)  # after the warp; before it this was at bend / factor
+    source = np.interp(hertz, [0.0, bend, HIGHEST_HERTZ], [0.0, bend / factor, HIGHEST_HERTZ])
+    place = np.clip((hertz_to_mel(source) - mel[1]) / (mel[1] - mel[0]), 0, N_MELS - 1)
+    # between two channels a share of each
+    return np.maximum(0.0, 1 - np.abs(np.arange(N_MELS)[:, None] - place)).astype(np.float32)
 
 
 def mask_features(

@@ -48,6 +48,7 @@ GOING_ON: dict[str, list[str]] = {
     "no_microphones": ["augment.band=0", "augment.level=0", "augment.codec=0"],
     "one_speed": ["augment.speed=false"],
     "wide_masks": ["augment.mel_width=27", "augment.time_masks=5"],
+    "vocal_tracts": ["augment.vocal_tract=0.1"],
     "no_intermediate": ["loss.intermediate=0"],
     "two_views": ["loss.consistency=0.2"],
     "mmi": ["loss.mmi=1", "search.word_bonus=-0.5"],

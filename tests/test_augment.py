@@ -5,9 +5,11 @@ import time
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from asr import augment as changes
 from asr.augment import Augmentation, augment
+from asr.features import LogMel
 from core.errors import UserError
 
 RATE = 16_000
@@ -194,3 +196,24 @@ def test_all_of_it_costs_a_few_milliseconds(noises):
     for seed in range(10):
         augment(clip, rng(seed), config)
     assert (time.process_time() - start) / 10 < 0.1  # about 10 ms on a quiet machine
+
+
+def test_frequencies_are_stretched_as_another_vocal_tract_would():
+    front_end = LogMel()
+
+    def log_mel(hertz: float) -> torch.Tensor:
+        tone = torch.sin(2 * torch.pi * hertz * torch.arange(RATE) / RATE)[None]
+        return front_end.power(tone).log().mean(dim=1)  # (1, 80)
+
+    for factor in (0.9, 1.0, 1.12):
+        warp = torch.from_numpy(changes.warp_matrix(factor))
+        for hertz in (300.0, 1000.0, 3000.0):
+            found, expected = (int(one.argmax()) for one in (log_mel(hertz) @ warp, log_mel(hertz * factor)))
+            assert abs(found - expected) <= 1
+        assert torch.allclose(warp.sum(dim=0), torch.ones(80))  # means stay means
+    features = torch.randn(2, 7, 80, generator=torch.Generator().manual_seed(0))
+    assert changes.warp_frequencies(features, [rng(), rng()], Augmentation()) is features
+    warped = changes.warp_frequencies(features, [rng(1), rng(2)], Augmentation(vocal_tract=0.1))
+    assert warped.shape == features.shape
+    alone = changes.warp_frequencies(features[1:], [rng(2)], Augmentation(vocal_tract=0.1))
+    assert torch.allclose(warped[1:], alone) and not torch.allclose(warped, features)

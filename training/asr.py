@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asr.augment import Augmentation, mask_features
+from asr.augment import Augmentation, mask_features, warp_frequencies
 from asr.batches import BatchPlan
 from asr.features import LogMel
 from asr.language_model import load_language_model
@@ -94,7 +94,9 @@ def train(config: TrainAsr) -> None:
     check(config)
     for name in ("phones", "mmi"):
         if getattr(config.loss, name) and not config.model.phones:
-            raise UserError(f"loss.{name} is of a network that tells phones: set model.phones=true, or loss.{name}=0")
+            raise UserError(
+                f"loss.{name} is of a network that tells phones: set model.phones=true, or loss.{name}=0"
+            )
     device = join(choose_device(config.run.device))
     run = Run(config, config.run, device)
     state = run.restore()
@@ -238,7 +240,7 @@ def training_loss(
         for view in range(views)
         for item in batch.items.tolist()
     ]
-    features = mask_features(features, is_pad, rngs, config.augment)
+    features = mask_features(warp_frequencies(features, rngs, config.augment), is_pad, rngs, config.augment)
     with autocast(features.device, config.run.precision):
         outputs = model(features, is_pad, tokens)
     counted = count_labels(head, labels) if labels is not None and head else None
