@@ -20,10 +20,10 @@ from asr.word_scores import START, Histories, WordScores
 class SearchWidth:
     """What is kept of a frame."""
 
-    most: int = 600  # hypotheses
-    most_words: int = 60  # words that end
-    beam: float = 11.0  # nats below the best
-    word_beam: float = 9.0  # of hypotheses at the end of a word
+    most: int = 1200  # hypotheses
+    most_words: int = 120  # words that end
+    beam: float = 14.0  # nats below the best
+    word_beam: float = 12.0  # of hypotheses at the end of a word
 
 
 PAUSE = -1  # no word

@@ -15,7 +15,7 @@ from asr.word_posteriors import word_posteriors
 from asr.word_scores import START, Histories, WordScores
 from core.errors import UserError
 
-HYPOTHESES = 75  # of phones, where a search of letters keeps one
+HYPOTHESES = 150  # of phones, where a search of letters keeps one
 PHONE_WEIGHT = 0.35  # of the sound beside the language model: neighbouring frames say much the same
 
 

@@ -6,7 +6,7 @@ const SILENCE = 0;  // the phone of a frame in which nobody speaks
 const PRIOR_SCALE = 0.8;
 const ALPHA = 1 / 3;  // of the entropy
 const LEAST = 1e-6;  // probability: keeps logarithms finite
-const HYPOTHESES = 600;
+const HYPOTHESES = 1200;
 const MOST_ODDS = 7;  // logarithm of odds
 
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;

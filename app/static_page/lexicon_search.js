@@ -3,7 +3,7 @@
 
 const ROOT = 0;  // the node that is no phone yet
 const PAUSE = -1;  // no word
-const BEAM = 11, WORD_BEAM = 9;  // nats below the best, of hypotheses and of those whose word ends
+const BEAM = 14, WORD_BEAM = 12;  // nats below the best, of hypotheses and of those whose word ends
 
 // Pronunciations that begin alike share their first nodes. Of a node the children are child[n], then sibling[...] of
 // that one, and so on; endings[n] are the words that end there. Words that the language model lacks are left out.
