@@ -8,11 +8,14 @@ spread evenly over its frames, then from its own phones.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from asr.lexicon import SILENCE, Pronunciation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # of the prior that posteriors are divided by; below 1, since rare phones are estimated badly
 PRIOR_SCALE = 0.8
@@ -55,10 +58,21 @@ def pronunciation_graph(words: Sequence[Sequence[Pronunciation]]) -> Graph:
     return Graph(np.array(phones), table, begins, ends)
 
 
-def phone_likelihoods(posteriors: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
+Array = TypeVar("Array", np.ndarray, "Tensor")
+
+
+def phone_likelihoods(posteriors: Array, log_prior: Array) -> Array:
     """Log probabilities of phones (..., P), and of their prior (P,), nats -> how likely the sound is under each phone,
     up to a constant of the frame."""
     return posteriors - PRIOR_SCALE * log_prior
+
+
+def search_scores(posteriors: Array, log_prior: Array, frames: int, weight: float) -> Array:
+    """Of phones in each encoder frame, which has `frames` of those of the posteriors (..., T * frames, P), what the
+    search of a lexicon adds (..., T, P), nats: `weight` times how likely the sound is under each."""
+    *clips, T, P = posteriors.shape
+    likelihoods = phone_likelihoods(posteriors, log_prior)
+    return weight * likelihoods.reshape(*clips, T // frames, frames, P).sum(-2)
 
 
 def align_phones(likelihoods: np.ndarray, graph: Graph) -> np.ndarray | None:

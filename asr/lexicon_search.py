@@ -122,12 +122,9 @@ class LexiconSearch:
         ahead[ROOT] = 0.0
         self.ahead = ahead
 
-    def __call__(self, likelihoods: np.ndarray, width: SearchWidth | None = None) -> Found:
-        """The likeliest words, none where that is likelier: likelihoods (T, P) of each frame and phone, nats."""
-        return self.hear(likelihoods, width).best
-
     def hear(self, likelihoods: np.ndarray, width: SearchWidth | None = None) -> Heard:
-        """The same, with all that competed with them."""
+        """The likeliest words, none where that is likelier, and all that competed with them: likelihoods (T, P) of each
+        frame and phone, nats."""
         width, histories = width or SearchWidth(), Histories(self.scores)
         trace: list[WordEnd] = []
         none = np.zeros(1, np.int64)

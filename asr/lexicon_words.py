@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph
+from asr.alignment import align_phones, phone_likelihoods, pronunciation_graph, search_scores
 from asr.confidence import certainty, phone_scores
 from asr.language_model import LanguageModel
 from asr.lexicon import Lexicon
@@ -55,14 +55,14 @@ class LexiconReader:
         below it is no speech and has no words. Words that the language model lacks and that are not favoured cannot be
         found. Raises UserError where it lacks all."""
         favoured = favoured or {}
-        if not len(lexicon.among(language_model.words)):
-            raise UserError(
-                "the language model has no word of the recogniser's lexicon; choose one of the same language"
-            )
         self.lexicon = lexicon = lexicon.among({*language_model.words, *favoured})
         self.phone_weight, self.least_certainty = phone_weight, least_certainty
         scores = WordScores(language_model)
         places = scores.places(lexicon.words)
+        if (places == scores.unknown).all():
+            raise UserError(
+                "the language model has no word of the recogniser's lexicon; choose one of the same language"
+            )
         gains = np.full(len(lexicon), word_bonus)
         for word, nats in favoured.items():
             place = lexicon.place(word)
@@ -80,9 +80,7 @@ class LexiconReader:
         if phones.certainty < self.least_certainty:
             return Heard.nothing()
         width = SearchWidth(most=HYPOTHESES * beam, most_words=max(HYPOTHESES * beam // 10, 10))
-        likelihoods = phone_likelihoods(phones.log_probs, phones.log_prior)
-        of_frames = likelihoods.reshape(-1, phones.frames, likelihoods.shape[1]).sum(axis=1)  # (T, P)
-        return self.search.hear(self.phone_weight * of_frames, width)
+        return self.search.hear(search_scores(*phones, self.phone_weight), width)
 
     def text(self, found: list[FoundWord]) -> str:
         return " ".join(self.lexicon.words[one.word] for one in found)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asr.alignment import PRIOR_SCALE
+from asr.alignment import search_scores
 from asr.decoder import Decoder
 from asr.encoders.base import LayeredEncoder, ModelConfig, check_sizes
 from asr.encoders.registry import build_encoder
@@ -50,11 +50,8 @@ class PhoneHead(nn.Module):
         return self.to_logits(memory).view(B, T * self.frames, len(PHONES))
 
     def scores(self, logits: Tensor, weight: float) -> Tensor:
-        """Logits (B, frames * T', P) -> scores (B, T', P) of the phones in each encoder frame, nats, as the search of a
-        lexicon adds them: `weight` times how likely the sound is under each, up to a constant of the frame."""
-        B, T, P = logits.shape
-        likelihoods = logits.float().log_softmax(dim=-1) - PRIOR_SCALE * self.log_prior
-        return weight * likelihoods.view(B, T // self.frames, self.frames, P).sum(dim=2)
+        """Logits (B, frames * T', P) -> `asr.alignment.search_scores` (B, T', P)."""
+        return search_scores(logits.float().log_softmax(dim=-1), self.log_prior, self.frames, weight)
 
     @torch.no_grad()
     def count(self, labels: Tensor, decay: float = 0.999) -> None:

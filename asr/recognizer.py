@@ -176,8 +176,10 @@ class Recognizer:
         parts = [part for phrase in known for part in phrase.split()]
         other.favoured = self.favoured | {part: weight * len(part) for part in parts}
         if pronounce and self.lexicon:
-            said = {part: pronounce(part) for part in parts if self.lexicon.place(part) is None}
-            other.lexicon = self.lexicon.adding({part: phones for part, phones in said.items() if phones})
+            lacking = {part for part in parts if self.lexicon.place(part) is None}
+            said = {part: phones for part in lacking if (phones := pronounce(part))}
+            if said:  # else it keeps the tree that it has made
+                other.lexicon = self.lexicon.adding(said)
         return other
 
     @property

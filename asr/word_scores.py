@@ -29,12 +29,13 @@ class WordScores:
                 unigrams += tables.first_rest * self.unigrams[model.components.index(part.base)]
             self.unigrams.append(unigrams)
         self.mean_unigrams = (self.shares[:, None] * np.stack(self.unigrams)).sum(axis=0)  # (V + 1,)
-        self._words = model.words
+        self._words = np.array(model.words)
 
     def places(self, words: Sequence[str]) -> np.ndarray:
         """Of words (N,) in the vocabulary, `unknown` of those that are not."""
-        found = np.minimum(np.searchsorted(self._words, words), self.unknown - 1)
-        return np.where(np.asarray(self._words)[found] == np.asarray(words), found, self.unknown)
+        wanted = np.array(words, self._words.dtype.type)
+        found = np.minimum(np.searchsorted(self._words, wanted), self.unknown - 1)
+        return np.where(self._words[found] == wanted, found, self.unknown)
 
 
 class Histories:

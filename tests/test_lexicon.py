@@ -273,7 +273,7 @@ def test_the_search_finds_the_best_of_all_texts(model, lexicon, seed, weight):
     likelihoods, gains = rng.standard_normal((7, len(PHONES))) * 2, rng.standard_normal(4)
     places = np.searchsorted(model.words, lexicon.words)
     search = LexiconSearch(lexicon, places, WordScores(model), weight, gains)
-    found = search(likelihoods, WIDE)
+    found = search.hear(likelihoods, WIDE).best
 
     def score(words: tuple[int, ...]) -> float:
         graph = pronunciation_graph([lexicon.pronunciations(lexicon.words[word]) for word in words])
@@ -298,7 +298,7 @@ def heard(lexicon: Lexicon, model: LanguageModel, spoken: str, width: SearchWidt
     likelihoods = np.full((3 * len(spoken.split()), len(PHONES)), -6.0)
     likelihoods[np.arange(len(likelihoods)), np.repeat(numbers(spoken), 3)] = 0.0
     places = np.searchsorted(model.words, lexicon.words)
-    return LexiconSearch(lexicon, places, WordScores(model))(likelihoods, width)
+    return LexiconSearch(lexicon, places, WordScores(model)).hear(likelihoods, width).best
 
 
 def test_words_have_their_frames_and_the_language_model_chooses_between_those_that_sound_alike(
